@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Nodes, pods and links in network namespaces, the traffic between them, and the two places where that runs:
+//! this machine's kernel, or a stock kernel in a virtual machine.
+
+pub mod pair;
+pub mod plan;
+pub mod record;
