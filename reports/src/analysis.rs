@@ -129,7 +129,8 @@ impl<'a> RunAnalysis<'a> {
     /// Computes the figures of one record.
     pub fn of(record: &'a RunRecord) -> Self {
         let places = places(record);
-        let groups = places.iter().map(|(workload, placement)| group(record, *workload, *placement)).collect();
+        let groups =
+            places.iter().map(|(workload, placement)| group(record, *workload, *placement)).collect();
         Self { record, groups, self_check: self_check(record) }
     }
 
@@ -263,10 +264,8 @@ fn figures(place: &Place<'_>, spec: Option<&WorkloadSpec>, cell: &Cell) -> Optio
 }
 
 fn rank(rows: &mut [Row], noise: f64) {
-    let intervals: Vec<Interval> = rows
-        .iter()
-        .filter_map(|r| Some(r.figures()?.ratio?.interval.widened(noise)))
-        .collect();
+    let intervals: Vec<Interval> =
+        rows.iter().filter_map(|r| Some(r.figures()?.ratio?.interval.widened(noise))).collect();
     let ranked = rows.iter_mut().filter_map(|r| r.outcome.as_mut().ok()).filter(|f| f.ratio.is_some());
     for (figures, rank) in ranked.zip(ranks(&intervals)) {
         figures.rank = Some(rank);

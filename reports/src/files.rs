@@ -70,7 +70,8 @@ pub fn read_samples(path: &Path) -> Result<Samples, FileError> {
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let text = fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
     let mut json = serde_json::Deserializer::from_slice(&text);
-    let malformed = |field: String, reason: String| FileError::Malformed { path: path.to_owned(), field, reason };
+    let malformed =
+        |field: String, reason: String| FileError::Malformed { path: path.to_owned(), field, reason };
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|e| malformed(e.path().to_string(), e.inner().to_string()))?;
     json.end().map_err(|e| malformed(".".to_owned(), e.to_string()))?;

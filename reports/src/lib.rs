@@ -5,9 +5,12 @@
 //! [`Baseline`]. The same samples give the same bytes.
 
 pub mod analysis;
+pub mod baseline;
 pub mod coverage;
 pub mod figures;
 pub mod files;
+pub mod gate;
+pub mod identity;
 pub mod latency;
 pub mod markdown;
 pub mod pairing;
@@ -19,6 +22,8 @@ pub mod table;
 pub mod terminal;
 pub mod wording;
 
+pub use baseline::{Baseline, BaselineEntry};
 pub use coverage::{CoveredScenario, render_coverage};
 pub use files::{FileError, read_samples};
+pub use gate::{GateError, GateOutcome, GateRow, Verdict, gate, update_baseline};
 pub use terminal::terminal_table;

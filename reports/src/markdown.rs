@@ -60,10 +60,7 @@ fn section(out: &mut String, run: &RunAnalysis<'_>) {
 
 fn table(out: &mut String, group: &Group) {
     line(out, &format!("### {}", group.title()));
-    line(
-        out,
-        &format!("{} {} {}", wording::traffic(group), wording::slices(group), wording::noise(group)),
-    );
+    line(out, &format!("{} {} {}", wording::traffic(group), wording::slices(group), wording::noise(group)));
     let headings = table::headings(group);
     let _ = writeln!(out, "| {} |", headings.join(" | "));
     let _ = writeln!(out, "|--:|:--|{}", "--:|".repeat(headings.len() - 2));

@@ -38,7 +38,10 @@ impl<'a> Place<'a> {
             return Vec::new();
         };
         let reference = by_round(reference, cost);
-        by_round(subject, cost).into_iter().filter_map(|(round, ns)| Some(ns / reference.get(&round)?)).collect()
+        by_round(subject, cost)
+            .into_iter()
+            .filter_map(|(round, ns)| Some(ns / reference.get(&round)?))
+            .collect()
     }
 
     /// The 10th percentile of the slices of `subject` divided by that of `reference`: an estimator that

@@ -80,8 +80,11 @@ fn group(record: &RunRecord, group: &Group) -> Vec<String> {
             few.join(", ")
         ));
     }
-    let unpaired: Vec<String> =
-        measured.clone().filter(|(_, f)| f.ratio.is_none()).map(|(r, _)| format!("`{}`", r.subject)).collect();
+    let unpaired: Vec<String> = measured
+        .clone()
+        .filter(|(_, f)| f.ratio.is_none())
+        .map(|(r, _)| format!("`{}`", r.subject))
+        .collect();
     if !unpaired.is_empty() {
         found.push(format!(
             "{title}: no ratio, because `{BASELINE}` has no slice in the same rounds: {}",
@@ -89,7 +92,8 @@ fn group(record: &RunRecord, group: &Group) -> Vec<String> {
         ));
     }
     if measured.count() > 0 && group.noise.is_none() && record.plan.subjects.len() > 1 {
-        found.push(format!("{title}: no noise floor, because the A/A pair `{BASELINE_AGAIN}` has no samples"));
+        found
+            .push(format!("{title}: no noise floor, because the A/A pair `{BASELINE_AGAIN}` has no samples"));
     }
     if group.spec.is_none() {
         found.push(format!("{title}: the plan has no such phase, so sizes are unknown"));

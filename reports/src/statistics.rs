@@ -61,7 +61,11 @@ impl Spread {
     /// The spread of `values`; `None` when there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let sorted = ascending(values);
-        Some(Self { p10: quantile(&sorted, 0.1)?, median: quantile(&sorted, 0.5)?, p90: quantile(&sorted, 0.9)? })
+        Some(Self {
+            p10: quantile(&sorted, 0.1)?,
+            median: quantile(&sorted, 0.5)?,
+            p90: quantile(&sorted, 0.9)?,
+        })
     }
 }
 

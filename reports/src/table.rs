@@ -8,7 +8,8 @@ use crate::figures::{self, NONE, number, us};
 
 /// Column headings of a group, units included.
 pub fn headings(group: &Group) -> Vec<&'static str> {
-    let mut headings = vec!["rank", "subject", "ratio [95 %]", "p10 ratio", "slice p50 µs", "min µs", "mean µs"];
+    let mut headings =
+        vec!["rank", "subject", "ratio [95 %]", "p10 ratio", "slice p50 µs", "min µs", "mean µs"];
     headings.extend(["p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs"]);
     if group.workload == WorkloadKind::TcpStream {
         headings.extend(["Gbit/s", "CPU s/GiB"]);
@@ -51,7 +52,8 @@ pub fn rank(row: &Row) -> String {
 
 /// Rows in the order of rank, then ratio; those without figures last, in the plan's order.
 pub fn ordered(group: &Group) -> Vec<&Row> {
-    let ratio = |r: &Row| r.figures().map(|f| f.ratio.map_or(f64::MAX, |e| e.median)).unwrap_or(f64::INFINITY);
+    let ratio =
+        |r: &Row| r.figures().map(|f| f.ratio.map_or(f64::MAX, |e| e.median)).unwrap_or(f64::INFINITY);
     let mut rows: Vec<&Row> = group.rows.iter().collect();
     rows.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
     rows

@@ -28,7 +28,11 @@ fn table(out: &mut String, run: &RunAnalysis<'_>) {
         Clock::Wall => "wall time",
         Clock::Virtual => "virtual time: instructions, not comparable with the host",
     };
-    let _ = writeln!(out, "{} ({clock}): time per transaction / routed, below 1 is faster", one_line(&run.title()));
+    let _ = writeln!(
+        out,
+        "{} ({clock}): time per transaction / routed, below 1 is faster",
+        one_line(&run.title())
+    );
     let names = subjects(run.record);
     let first = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max("noise floor".len());
     let _ = write!(out, "  {:first$}", "");

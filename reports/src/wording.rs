@@ -19,7 +19,8 @@ pub fn ratio() -> String {
 }
 
 /// What an emulation is.
-pub const EMULATION: &str = "(emulation): the rule sets or links imitate another product, which itself did not run.";
+pub const EMULATION: &str =
+    "(emulation): the rule sets or links imitate another product, which itself did not run.";
 
 /// What the nanoseconds of a record are.
 pub fn clock(record: &RunRecord) -> &'static str {
