@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask lab`, `scenarios` and `coverage`: sets up, builds the lab binary and runs it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::args::{Lab, Scenarios};
+use crate::setup::{self, Need};
+use crate::workspace::Workspace;
+use crate::{cargo, child};
+
+/// What the subjects of the lab are made with on the host. These packages are small: which subject needs which of
+/// them is the lab's own knowledge and is not told twice.
+pub const HOST_SUBJECTS: [Need; 4] = [Need::Root, Need::CniPlugins, Need::Iptables, Need::Ipset];
+
+/// Subjects that any kernel which this project supports can run: under CI they must, a reason is no excuse.
+const MUST_RUN: &str = "loopback,veth,routed,bridge,ptp,vxlan,calico-like-*,kube-proxy-like-*";
+
+/// `cargo xtask lab …`.
+pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
+    match command {
+        Lab::Up { .. } => {
+            setup::run(workspace, &HOST_SUBJECTS)?;
+        }
+        Lab::Clean => {
+            setup::run(workspace, &[Need::Root])?;
+        }
+        Lab::Ls | Lab::Subjects => {}
+    }
+    let mut lab = Command::new(cargo::build_static(workspace, "netns-lab", "netns-lab")?);
+    match command {
+        Lab::Up { subject } => lab.args(["up", subject]),
+        Lab::Ls => lab.arg("ls"),
+        Lab::Clean => lab.arg("clean"),
+        Lab::Subjects => lab.arg("subjects"),
+    };
+    child::run(&mut lab)
+}
+
+/// `cargo xtask scenarios …`.
+pub fn scenarios(workspace: &Workspace, args: &Scenarios) -> Result<u8> {
+    if !args.list {
+        setup::run(workspace, &HOST_SUBJECTS)?;
+    }
+    let lab = cargo::build_static(workspace, "netns-lab", "netns-lab")?;
+    let must_run = std::env::var_os("CI").is_some();
+    child::run(&mut scenario_command(&lab, &workspace.root, args, must_run))
+}
+
+/// The lab binary with the arguments that run the scenarios of this repository.
+pub fn scenario_command(lab: &Path, root: &Path, args: &Scenarios, must_run: bool) -> Command {
+    let mut command = Command::new(lab);
+    command.arg("scenario");
+    if args.list {
+        command.arg("--list");
+    }
+    if args.json {
+        command.arg("--json");
+    }
+    if must_run {
+        command.args(["--require", MUST_RUN]);
+    }
+    command.arg("--dir").arg(root.join("scenarios")).arg("--").args(&args.filters);
+    command
+}
+
+/// `cargo xtask coverage`. The page is a report: the crate `reports` writes it.
+pub fn coverage(workspace: &Workspace, check: bool) -> Result<u8> {
+    let mut coverage = Command::new(cargo::build(workspace, "reports", "coverage")?);
+    if check {
+        coverage.arg("--check");
+    }
+    coverage.arg(workspace.root.join("scenarios")).arg(workspace.root.join("reports/coverage.md"));
+    child::run(&mut coverage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(command: &Command) -> Vec<String> {
+        command.get_args().map(|a| a.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn filters_follow_a_double_dash_so_that_none_is_taken_for_an_option() {
+        let args = Scenarios { filters: vec!["--udp".into()], list: true, json: false };
+        let command = scenario_command(Path::new("lab"), Path::new("/r"), &args, false);
+        assert_eq!(arguments(&command), ["scenario", "--list", "--dir", "/r/scenarios", "--", "--udp"]);
+    }
+
+    #[test]
+    fn under_ci_the_subjects_of_every_kernel_are_required() {
+        let args = Scenarios { filters: vec![], list: false, json: false };
+        let command = scenario_command(Path::new("lab"), Path::new("/r"), &args, true);
+        assert!(arguments(&command).windows(2).any(|w| w == ["--require", MUST_RUN]));
+    }
+}
