@@ -9,3 +9,4 @@ pub mod plan;
 pub mod record;
 pub mod subject;
 pub mod tool;
+pub mod vm;

@@ -1,3 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lab's own program.
-fn main() {}
+fn main() {
+    netns_lab::vm::dispatch_guest();
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host side of the VM executor, from a plan to a record.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::boot::{Boot, BootError};
+use super::elf::{self, ElfError};
+use super::initramfs::{Entry, Initramfs};
+use super::kernel::{self, Kernel, KernelError, KernelSource};
+use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, Task};
+use super::modules::{self, ModulesError};
+use super::programs::{self, ProgramsError};
+use super::qemu::{self, Files, Qemu, QemuError, VmTime};
+use crate::plan::{Placement, Plan};
+use crate::record::{Clock, RunRecord, VmEnvironment};
+
+/// Memory of the guest, MiB.
+pub const MEMORY_MIB: u32 = 768;
+
+/// Within this time a guest under a working KVM is up; one that hangs is not.
+const KVM_PROBE: Duration = Duration::from_secs(10);
+
+/// What to boot, and how.
+#[derive(Clone, Debug)]
+pub struct VmOptions {
+    /// The kernel.
+    pub kernel: KernelSource,
+    /// What the guest's nanoseconds are.
+    pub time: VmTime,
+    /// The static lab program, which becomes the guest's `/init`.
+    pub lab_binary: PathBuf,
+    /// Where kernels are kept (`<cache_dir>/kernels`) and a run has its files while it lasts.
+    pub cache_dir: PathBuf,
+    /// Limit for one boot with its plan, wall-clock time.
+    pub deadline: Duration,
+}
+
+/// What happens on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VmEvent {
+    /// What is being done before and after the guest runs, for a person.
+    Step(String),
+    /// Something that the user should know.
+    Note(String),
+}
+
+/// Why the VM gave no record.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// QEMU.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Its modules.
+    #[error(transparent)]
+    Modules(#[from] ModulesError),
+    /// This machine's programs for the guest.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    /// The boot.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// A file of the run.
+    #[error("{action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The lab program cannot be the guest's first process.
+    #[error("{path}: {reason}")]
+    LabBinary {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The plan asks for what this machine cannot do.
+    #[error("virtual time has one core: placement \"{0}\" of {1} cannot be measured in it")]
+    Placement(Placement, crate::plan::WorkloadKind),
+    /// KVM does not work here, and an emulated wall clock is no clock.
+    #[error(
+        "--vm-time wall needs working hardware virtualisation, use --vm-time virtual: a probe of KVM failed: {0}"
+    )]
+    NoKvm(String),
+    /// The guest says why it has no record.
+    #[error("in the guest: {0}")]
+    Guest(String),
+    /// The guest ended well but sent nothing.
+    #[error("the guest ended without a record")]
+    NoRecord,
+}
+
+/// Says whether a run can start, before anything is built or downloaded: QEMU is there and a kernel is at hand or can be
+/// fetched. Returns what will be done first, for a person.
+///
+/// # Errors
+/// [`VmError::Qemu`], [`VmError::Kernel`]: their texts name the package that is missing.
+pub fn check(kernel: &KernelSource, cache_dir: &Path) -> Result<Vec<String>, VmError> {
+    Qemu::find()?;
+    match kernel {
+        KernelSource::Apt(series) if kernel::needs_download(*series, cache_dir)? => Ok(vec![format!(
+            "download a {series} kernel package (about 30 MB) by apt-get; nothing is installed"
+        )]),
+        KernelSource::Apt(_) => Ok(Vec::new()),
+        KernelSource::Deb(path) | KernelSource::Directory(path) => match path.metadata() {
+            Ok(_) => Ok(Vec::new()),
+            Err(source) => Err(VmError::File { action: "open", path: path.clone(), source }),
+        },
+    }
+}
+
+/// Boots a guest, runs the plan in it and returns its record. When `stop` is set, the guest is asked for what it has.
+///
+/// # Errors
+/// [`VmError`].
+pub fn execute(
+    options: &VmOptions,
+    plan: &Plan,
+    on_event: &mut dyn FnMut(VmEvent),
+    stop: &AtomicBool,
+) -> Result<RunRecord, VmError> {
+    validate(options.time, plan)?;
+    let mut machine = MachineParts::prepare(options, on_event)?;
+    if options.time == VmTime::Wall {
+        machine.probe_kvm(stop)?;
+    }
+    let environment = machine.environment(options.time);
+    let task = Task::Run { plan: plan.clone(), environment };
+    let (mut record, mut error) = (None, None);
+    let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
+        Message::Up(release) => on_event(VmEvent::Step(format!("guest is up on {release}"))),
+        Message::Note(note) => on_event(VmEvent::Note(note)),
+        Message::Record(sent) => record = Some(sent),
+        Message::Error(sent) => error = Some(sent),
+    });
+    match (error, booted, record) {
+        (Some(error), ..) => Err(VmError::Guest(error)),
+        (None, Err(e), _) => Err(e),
+        (None, Ok(()), Some(record)) => Ok(*record),
+        (None, Ok(()), None) => Err(VmError::NoRecord),
+    }
+}
+
+fn validate(time: VmTime, plan: &Plan) -> Result<(), VmError> {
+    let two = plan.phases.iter().find(|phase| phase.placement == Placement::TwoCores);
+    match (time, two) {
+        (VmTime::Virtual, Some(phase)) => Err(VmError::Placement(phase.placement, phase.workload.kind)),
+        _ => Ok(()),
+    }
+}
+
+/// All that a boot needs but its orders.
+struct MachineParts {
+    qemu: Qemu,
+    kernel: Kernel,
+    tree: Initramfs,
+    modules: Vec<String>,
+    scratch: tempfile::TempDir,
+}
+
+impl MachineParts {
+    fn prepare(options: &VmOptions, on_event: &mut dyn FnMut(VmEvent)) -> Result<Self, VmError> {
+        let qemu = Qemu::find()?;
+        let err = |source| VmError::File { action: "create", path: options.cache_dir.clone(), source };
+        fs::create_dir_all(&options.cache_dir).map_err(err)?;
+        let scratch = tempfile::Builder::new().prefix("vm-").tempdir_in(&options.cache_dir).map_err(err)?;
+        if let KernelSource::Apt(series) = options.kernel
+            && kernel::needs_download(series, &options.cache_dir)?
+        {
+            on_event(VmEvent::Step(format!("downloading a {series} kernel")));
+        }
+        let kernel = kernel::prepare(&options.kernel, &options.cache_dir, scratch.path())?;
+        if let Some(note) = &kernel.note {
+            on_event(VmEvent::Note(note.clone()));
+        }
+        let mut tree = base_tree(&options.lab_binary)?;
+        let missing = programs::add_programs(&mut tree)?;
+        let set = modules::collect(&kernel.modules_dir)?;
+        let missing: BTreeSet<_> = missing.into_iter().collect();
+        if !missing.is_empty() {
+            let list = missing.into_iter().collect::<Vec<_>>().join(", ");
+            on_event(VmEvent::Note(format!("not on this machine, so not in the guest either: {list}")));
+        }
+        let mut names = Vec::new();
+        for module in set.load {
+            let name = format!("{}.ko", module.name);
+            tree.add(&format!("{MODULES_DIR}/{name}"), Entry::File { data: module.data, executable: false });
+            names.push(name);
+        }
+        Ok(Self { qemu, kernel, tree, modules: names, scratch })
+    }
+
+    fn environment(&self, time: VmTime) -> VmEnvironment {
+        VmEnvironment {
+            kernel_series: self.kernel.series.clone(),
+            kernel_package: self.kernel.package.clone(),
+            qemu: self.qemu.version.clone(),
+            qemu_args: qemu::recorded_arguments(time, MEMORY_MIB),
+            cmdline: time.cmdline().to_owned(),
+            accel: time.accel().to_owned(),
+        }
+    }
+
+    /// Boots to a greeting and no further.
+    fn probe_kvm(&mut self, stop: &AtomicBool) -> Result<(), VmError> {
+        if !Path::new("/dev/kvm").exists() {
+            return Err(VmError::NoKvm("there is no /dev/kvm".into()));
+        }
+        let mut up = false;
+        let mut on_message = |message| up |= matches!(message, Message::Up(_));
+        match self.boot(VmTime::Wall, Task::Hello, KVM_PROBE, stop, &mut on_message) {
+            Ok(()) if up => Ok(()),
+            Ok(()) => Err(VmError::NoKvm("the guest ended without a greeting".into())),
+            Err(VmError::Boot(BootError::Interrupted)) => Err(VmError::Boot(BootError::Interrupted)),
+            Err(VmError::Boot(e)) => Err(VmError::NoKvm(e.brief())),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn boot(
+        &mut self,
+        time: VmTime,
+        task: Task,
+        deadline: Duration,
+        stop: &AtomicBool,
+        on_message: &mut dyn FnMut(Message),
+    ) -> Result<(), VmError> {
+        let dir = tempfile::tempdir_in(self.scratch.path()).map_err(|source| VmError::File {
+            action: "create a directory in",
+            path: self.scratch.path().to_owned(),
+            source,
+        })?;
+        let (initrd, port) = (dir.path().join("lab.cpio"), dir.path().join("port.jsonl"));
+        let clock = match time {
+            VmTime::Virtual => Clock::Virtual,
+            VmTime::Wall => Clock::Wall,
+        };
+        let orders = Orders { clock, modules: self.modules.clone(), task };
+        let write = |source| VmError::File { action: "write", path: initrd.clone(), source };
+        let orders = serde_json::to_vec(&orders).map_err(|e| write(e.into()))?;
+        self.tree.add(ORDERS_PATH, Entry::File { data: orders, executable: false });
+        let mut archive = BufWriter::with_capacity(1 << 20, File::create_new(&initrd).map_err(write)?);
+        self.tree.write(&mut archive).and_then(|()| archive.flush()).map_err(write)?;
+        let mut command = Command::new(&self.qemu.path);
+        let files = Files { kernel: &self.kernel.vmlinux, initrd: &initrd, port: &port };
+        command.args(qemu::arguments(time, MEMORY_MIB, files));
+        Ok(Boot { command, port: &port, deadline, stop }.run(on_message)?)
+    }
+}
+
+/// The lab program as `/init` and the device that the kernel opens as its console.
+fn base_tree(lab_binary: &Path) -> Result<Initramfs, VmError> {
+    let wrong = |reason: String| VmError::LabBinary { path: lab_binary.to_owned(), reason };
+    let data = fs::read(lab_binary).map_err(|e| wrong(e.to_string()))?;
+    let linkage = elf::linkage(&data).map_err(|e: ElfError| wrong(e.to_string()))?;
+    if let Some(interpreter) = linkage.interpreter {
+        return Err(wrong(format!(
+            "is linked dynamically ({interpreter}): build it with -C target-feature=+crt-static for \
+             x86_64-unknown-linux-gnu"
+        )));
+    }
+    let init = elf::loadable_part(&data).map_err(|e| wrong(e.to_string()))?;
+    let mut tree = Initramfs::default();
+    tree.add("/init", Entry::File { data: init, executable: true });
+    tree.add("/dev/console", Entry::CharDevice { major: 5, minor: 1 });
+    Ok(tree)
+}
