@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use netns_lab::plan::{Handicap, Placement, WorkloadKind};
 
 /// Compare container datapaths on a real kernel and write a report.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(
     name = "cargo xtask bench",
     bin_name = "cargo xtask bench",

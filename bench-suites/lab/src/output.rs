@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The directory that a run writes to, tried before anything is measured.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use netns_lab::record::Samples;
 use tempfile::TempDir;
 
 /// Room that a report may need: the samples of a long run are some tens of megabytes.
@@ -42,9 +45,31 @@ impl Output {
         &self.dir
     }
 
-    /// A file for the time of the run.
-    pub fn work_file(&self, name: &str) -> PathBuf {
-        self.work.path().join(name)
+    /// Writes `samples.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written; an older file is then as it was.
+    pub fn write_samples(&self, samples: &Samples) -> Result<()> {
+        let path = self.dir.join("samples.json");
+        let new = self.work.path().join("samples.json");
+        let write = || -> Result<()> {
+            let mut file = BufWriter::new(File::create(&new)?);
+            serde_json::to_writer(&mut file, samples)?;
+            file.write_all(b"\n")?;
+            file.into_inner()?.sync_all()?;
+            Ok(std::fs::rename(&new, &path)?)
+        };
+        write().with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Makes a directory for the time of the run.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn work_dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.work.path().join(name);
+        std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        Ok(dir)
     }
 }
 
@@ -65,7 +90,7 @@ mod tests {
     fn the_work_directory_goes_away() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::prepare(dir.path()).unwrap();
-        std::fs::write(output.work_file("plan.json"), "{}").unwrap();
+        std::fs::write(output.work_dir("host").unwrap().join("plan.json"), "{}").unwrap();
         drop(output);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

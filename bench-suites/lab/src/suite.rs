@@ -45,6 +45,26 @@ pub fn subjects(asked: &[String], catalogue: &[String]) -> Result<Vec<String>> {
         .collect())
 }
 
+/// The subjects asked for, with those that a VM run of some of them is compared with.
+pub fn with_companions(subjects: &[String], catalogue: &[String]) -> Vec<String> {
+    catalogue
+        .iter()
+        .filter(|name| subjects.contains(name) || VM_COMPANIONS.contains(&name.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// The plan of a VM that stands in for what the host lacks: the cores asked for are the host's, virtual time has one.
+///
+/// # Errors
+/// As [`plan`].
+pub fn stand_in_plan(args: &Args, subjects: Vec<String>, timing: Timing) -> Result<Plan> {
+    let cores = if timing == Timing::Virtual { Vec::new() } else { args.cores.clone() };
+    // A handicap of a subject that only the host runs is not for the VM.
+    let handicap = args.handicap.clone().filter(|handicap| subjects.contains(&handicap.subject));
+    plan(&Args { cores, handicap, ..args.clone() }, subjects, timing, None)
+}
+
 /// The plan of one run.
 ///
 /// # Errors
