@@ -180,16 +180,27 @@ failure_from!(
     netlink::NetNsError
 );
 
+/// The subject of this name.
+///
+/// # Errors
+/// [`BuildError::Unknown`] with the names that are nearest to it.
+pub fn find(name: &str) -> Result<SubjectSpec, BuildError> {
+    let mut specs = catalogue();
+    match specs.iter().position(|spec| spec.name == name) {
+        Some(index) => Ok(specs.swap_remove(index)),
+        None => {
+            let nearest = suggest::nearest(name, specs.iter().map(|spec| spec.name.as_str()));
+            Err(BuildError::Unknown { name: name.into(), nearest })
+        }
+    }
+}
+
 /// Builds the subject of this name: pods, links, rules; then shows that the client reaches the server.
 ///
 /// # Errors
 /// [`BuildError::Unknown`], [`BuildError::NotRun`] with what is lacking, [`BuildError::Failed`]. Nothing is left behind.
 pub fn build(lab: &Lab, name: &str) -> Result<Built, BuildError> {
-    let specs = catalogue();
-    let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
-        let nearest = suggest::nearest(name, specs.iter().map(|spec| spec.name.as_str()));
-        return Err(BuildError::Unknown { name: name.into(), nearest });
-    };
+    let spec = &find(name)?;
     lab.probe().check(&spec.needs).map_err(BuildError::NotRun)?;
     let place = lab.place(name);
     let parts = (spec.builder)(&Site { lab, spec, place: place.clone() })?;
@@ -251,6 +262,11 @@ impl Built {
     /// The node's namespace (with two nodes: the client's node), if there is a node.
     pub fn node_netns(&self) -> Option<&NetNs> {
         self.parts.nodes.first().map(|node| node.netns())
+    }
+
+    /// The nodes, the client's first.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.parts.nodes.iter()
     }
 
     /// The pods, the client first. On `loopback` there is one.
