@@ -85,7 +85,7 @@ fn no_neighbour_is_left_to_be_asked_for() {
 }
 
 #[test]
-fn a_service_is_dialled_at_its_cluster_address_and_only_by_new_connections() {
+fn a_service_is_dialled_at_its_cluster_address_and_answered_by_the_server() {
     let lab = lab();
     let built = built(&lab, "kube-proxy-like-100");
     let pair = built.pair();
