@@ -108,7 +108,7 @@ pub fn execute(
         let mut said = String::new();
         // What the program said is worth more than how it ended; without a word the status has to do.
         let _ = errors.seek(SeekFrom::Start(0)).and_then(|_| errors.read_to_string(&mut said));
-        let said = said.trim().strip_prefix("error: ").unwrap_or(said.trim()).to_owned();
+        let said = said.trim().strip_prefix("netns-lab: ").unwrap_or(said.trim()).to_owned();
         return Err(HostError::Failed(if said.is_empty() { format!("the lab ended with {status}") } else { said }));
     }
     let record = std::fs::read(&record_path).map_err(file("read", &record_path))?;
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn what_the_program_says_is_the_error() {
         let dir = tempfile::tempdir().unwrap();
-        let lab = program(dir.path(), "echo 'error: no root here' >&2; exit 1");
+        let lab = program(dir.path(), "echo 'netns-lab: no root here' >&2; exit 1");
         let error = execute(&lab, &plan(), dir.path(), &mut |_| {}, &AtomicBool::new(false)).unwrap_err();
         assert_eq!(error.to_string(), "no root here");
     }
