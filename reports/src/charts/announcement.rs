@@ -88,7 +88,8 @@ fn panel(
         })
         .collect();
     let better = if metric.lower_is_better() { "below 1 is faster" } else { "above 1 is faster" };
-    Panel { title: metric.title().to_owned(), axis: format!("ratio, no unit; {better}"), marks }
+    let numbers = format!("ratio ({} in 2019) or [95 %]", metric.unit());
+    Panel { title: metric.title().to_owned(), axis: format!("ratio, no unit; {better}"), numbers, marks }
 }
 
 fn published(chart: &PublishedChart, metric: Metric, bar: &Configuration) -> Mark {

@@ -55,6 +55,8 @@ pub struct Panel {
     pub title: String,
     /// What the axis counts, unit included.
     pub axis: String,
+    /// Heading of the column of numbers.
+    pub numbers: String,
     /// `marks[row][series]`.
     pub marks: Vec<Vec<Mark>>,
 }
@@ -150,7 +152,7 @@ impl PanelChart {
         let middle = (left + right) / 2.0;
         canvas.text(&panel.title, (left, self.top() - 30.0), Type::new(12.5, INK, Align::Left).bold())?;
         let room = (right - left + self.numbers) / NOTE_CHARACTER;
-        let ticks = axis.ticks(((right - left) / 62.0) as usize);
+        let ticks = axis.ticks(((right - left) / 46.0) as usize);
         for tick in &ticks {
             let x = axis.at(*tick);
             canvas.line((x, self.top() - 8.0), (x, bottom), GRID, 1.0)?;
@@ -161,13 +163,17 @@ impl PanelChart {
             )?;
         }
         canvas.text(&panel.axis, (middle, bottom + 28.0), Type::new(11.5, INK, Align::Middle))?;
+        let heading = (right + self.numbers, self.top() - 12.0);
+        canvas.text(&panel.numbers, heading, Type::new(10.5, MUTED, Align::Right))?;
+        // Before the bars and remarks, which must stay readable where it crosses them.
+        let origin = axis.at(self.origin);
+        canvas.line((origin, self.top() - 8.0), (origin, bottom), INK, 1.4)?;
         for (row, marks) in panel.marks.iter().enumerate() {
             for (series, mark) in marks.iter().enumerate() {
                 self.mark(canvas, (row, series), mark, &axis, (left, right, room))?;
             }
         }
-        let origin = axis.at(self.origin);
-        canvas.line((origin, self.top() - 8.0), (origin, bottom), INK, 1.4)
+        Ok(())
     }
 
     fn mark(
@@ -185,6 +191,10 @@ impl PanelChart {
             Mark::Empty => Ok(()),
             Mark::Note(note) => {
                 let text = cut(note, room as usize);
+                // No line of the grid runs through the remark.
+                let margin = if self.several() { 0.0 } else { 4.5 };
+                let corners = ((left + 2.0, top - margin), (right, top + BAR + margin));
+                canvas.rectangle(corners.0, corners.1, plotters::style::WHITE)?;
                 canvas.text(&text, (left + 8.0, middle), Type::new(10.5, MUTED, Align::Left))
             }
             Mark::Bar(bar) => {

@@ -34,7 +34,7 @@ pub struct Curve<'a> {
 pub fn draw(title: &str, unit: &str, curves: &[Curve<'_>]) -> Result<String, ChartError> {
     let lines: Vec<(String, Vec<(f64, f64)>)> =
         curves.iter().map(|c| (c.name.clone(), points(c.histogram))).filter(|(_, p)| !p.is_empty()).collect();
-    let height = (TOP + BOTTOM + 300.0).max(TOP + 20.0 + lines.len() as f64 * LINE);
+    let height = (TOP + BOTTOM + 340.0).max(TOP + 20.0 + lines.len() as f64 * LINE);
     svg(title, WIDTH, height, |canvas| {
         let x = Axis::linear(0.15, MAX + 0.1, (LEFT, WIDTH - LEGEND));
         let ends = lines.iter().flat_map(|(_, points)| points.iter().map(|(_, us)| *us));
@@ -61,7 +61,7 @@ pub fn draw(title: &str, unit: &str, curves: &[Curve<'_>]) -> Result<String, Cha
 /// Number of nines and microseconds. A percentile that less than one transaction lies beyond is left to `max`.
 fn points(histogram: &[(u64, u64)]) -> Vec<(f64, f64)> {
     let count: f64 = histogram.iter().map(|(_, n)| *n as f64).sum();
-    let backed = PERCENTILES.iter().filter(|(_, q, _)| count * (1.0 - q) >= 1.0);
+    let backed = PERCENTILES.iter().filter(|(_, q, _)| count * (1.0 - q) >= 0.999_999);
     let mut points: Vec<(f64, f64)> = backed
         .filter_map(|(_, q, nines)| {
             Some((*nines, crate::latency::percentile(histogram, *q)? as f64 / 1000.0))

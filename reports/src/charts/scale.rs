@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cost against size: the ratio of a series of subjects against its number of rules or services.
+//! Cost against size: the ratio of a series of subjects against its number of rules or services. One panel per workload, each with
+//! its own y axis, since one workload may pay a hundred times what another pays.
+
+use std::collections::BTreeSet;
 
 use super::ChartError;
 use super::axis::{self, Axis};
@@ -7,14 +10,13 @@ use super::canvas::{Align, Canvas, Dash, GRID, INK, MUTED, PALETTE, Type, cut, s
 use super::panels::WIDTH;
 use crate::statistics::Estimate;
 
-const LEGEND: f64 = 270.0;
-const LEFT: f64 = 70.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 48.0;
-const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 64.0;
+const TOP: f64 = 58.0;
+const BOTTOM: f64 = 52.0;
+const HEIGHT: f64 = 330.0;
 const DASHES: [Dash; 3] = [Dash::Solid, Dash::Dashed, Dash::Dotted];
 
-/// One line: a workload at a placement.
+/// One line: a placement.
 #[derive(Clone, Debug)]
 pub struct ScaleLine {
     /// For the legend.
@@ -23,82 +25,146 @@ pub struct ScaleLine {
     pub points: Vec<(u32, Estimate)>,
 }
 
-/// Draws the lines of one series. `unit` says what the x axis counts.
+/// The lines of one workload.
+#[derive(Clone, Debug)]
+pub struct ScalePanel {
+    /// Heading.
+    pub title: String,
+    /// Its lines.
+    pub lines: Vec<ScaleLine>,
+}
+
+/// Draws the panels of one series. `unit` says what the x axes count.
 ///
 /// # Errors
 /// When the backend refuses an element.
-pub fn draw(title: &str, unit: &str, lines: &[ScaleLine]) -> Result<String, ChartError> {
+pub fn draw(title: &str, unit: &str, panels: &[ScalePanel]) -> Result<String, ChartError> {
     svg(title, WIDTH, HEIGHT, |canvas| {
-        let points = || lines.iter().flat_map(|l| &l.points);
-        let positive = || points().map(|(count, _)| *count).filter(|c| *c > 0);
-        let (least, most) = (positive().min().unwrap_or(1), positive().max().unwrap_or(1));
-        let zero = points().any(|(count, _)| *count == 0);
-        // A logarithmic axis has no 0: it stands a decade below the smallest count.
-        let leftmost = f64::from(least) / if zero { 10.0 } else { 1.0 };
-        let x = Axis::log(leftmost / 1.5, f64::from(most) * 1.5, (LEFT, WIDTH - LEGEND));
-        let ends = points().flat_map(|(_, e)| [e.interval.low, e.interval.high]);
-        let (low, high) = axis::range(ends.chain([1.0]), 0.08).unwrap_or((0.9, 1.1));
-        let y = Axis::linear(low, high, (HEIGHT - BOTTOM, TOP));
-        let place = |count: u32| if count == 0 { leftmost } else { f64::from(count) };
-        grid(canvas, &x, &y)?;
-        counts(canvas, points().map(|(count, _)| *count), |count| x.at(place(count)), y.pixels.0)?;
-        labels(canvas, unit, zero, &x, &y)?;
-        for (index, line) in lines.iter().enumerate() {
-            let (color, dash) = (PALETTE[index % PALETTE.len()], DASHES[index / 4 % DASHES.len()]);
-            // Lines of one count stand side by side, so that no error bar hides another.
-            let aside = (index as f64 - (lines.len() as f64 - 1.0) / 2.0) * 3.5;
-            let at = |count: u32| x.at(place(count)) + aside;
-            let path: Vec<(f64, f64)> = line.points.iter().map(|(n, e)| (at(*n), y.at(e.median))).collect();
-            canvas.path(&path, color, 1.6, dash)?;
-            for (count, e) in &line.points {
-                canvas.pole(at(*count), y.at(e.interval.low), y.at(e.interval.high), color)?;
-                canvas.dot((at(*count), y.at(e.median)), 3.0, color)?;
-            }
-            let (left, row) = (WIDTH - LEGEND + 24.0, TOP + 10.0 + index as f64 * 18.0);
-            canvas.path(&[(left, row), (left + 30.0, row)], color, 2.0, dash)?;
-            canvas.text(&cut(&line.name, 36), (left + 38.0, row), Type::new(11.5, INK, Align::Left))?;
+        let names: Vec<&str> = unique(panels.iter().flat_map(|p| &p.lines).map(|l| l.name.as_str()));
+        legend(canvas, &names)?;
+        let width = WIDTH / panels.len().max(1) as f64;
+        for (index, panel) in panels.iter().enumerate() {
+            let left = index as f64 * width;
+            Frame::of(panel, (left + LEFT, left + width - 18.0)).draw(canvas, panel, unit, &names)?;
         }
         Ok(())
     })
 }
 
-fn grid(canvas: &Canvas<'_>, x: &Axis, y: &Axis) -> Result<(), String> {
-    let ticks = y.ticks(7);
-    for tick in &ticks {
-        let at = y.at(*tick);
-        canvas.line((LEFT, at), (x.pixels.1, at), GRID, 1.0)?;
-        canvas.text(&axis::label(*tick, &ticks), (LEFT - 8.0, at), Type::new(11.0, MUTED, Align::Right))?;
-    }
-    canvas.line((LEFT, TOP), (LEFT, y.pixels.0), INK, 1.2)?;
-    canvas.line((LEFT, y.pixels.0), (x.pixels.1, y.pixels.0), INK, 1.2)?;
-    canvas.path(&[(LEFT, y.at(1.0)), (x.pixels.1, y.at(1.0))], INK, 1.2, Dash::Dashed)
+fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    names.for_each(|name| {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    });
+    seen
 }
 
-/// The measured counts as ticks; one too near to its left neighbour gets no number.
-fn counts(
-    canvas: &Canvas<'_>,
-    counts: impl Iterator<Item = u32>,
-    at: impl Fn(u32) -> f64,
-    bottom: f64,
-) -> Result<(), String> {
-    let counts: std::collections::BTreeSet<u32> = counts.collect();
-    let mut last = f64::NEG_INFINITY;
-    for count in counts {
-        let x = at(count);
-        canvas.line((x, TOP), (x, bottom), GRID, 1.0)?;
-        if x - last >= 44.0 {
-            let text = crate::figures::number(f64::from(count)).replace(".00", "").replace(".0", "");
-            canvas.text(&text, (x, bottom + 12.0), Type::new(11.0, MUTED, Align::Middle))?;
-            last = x;
-        }
+fn look(names: &[&str], name: &str) -> (plotters::style::RGBColor, Dash) {
+    let index = names.iter().position(|n| *n == name).unwrap_or(0);
+    (PALETTE[index % PALETTE.len()], DASHES[index % DASHES.len()])
+}
+
+fn legend(canvas: &Canvas<'_>, names: &[&str]) -> Result<(), String> {
+    let mut x = LEFT;
+    for name in names {
+        let (color, dash) = look(names, name);
+        canvas.path(&[(x, 12.0), (x + 30.0, 12.0)], color, 2.0, dash)?;
+        canvas.text(&cut(name, 36), (x + 38.0, 12.0), Type::new(12.0, INK, Align::Left))?;
+        x += 70.0 + name.chars().count() as f64 * 6.4;
     }
     Ok(())
 }
 
-fn labels(canvas: &Canvas<'_>, unit: &str, zero: bool, x: &Axis, y: &Axis) -> Result<(), String> {
-    let label = Type::new(11.5, INK, Align::Middle);
-    let scale = if zero { "logarithmic; 0 stands at the left" } else { "logarithmic" };
-    let text = format!("{} ({scale})", cut(unit, 40));
-    canvas.text(&text, ((LEFT + x.pixels.1) / 2.0, y.pixels.0 + 32.0), label)?;
-    canvas.text("ratio to routed, no unit", (16.0, (TOP + y.pixels.0) / 2.0), label.upwards())
+/// The axes of a panel.
+struct Frame {
+    x: Axis,
+    y: Axis,
+    /// A logarithmic axis has no 0: it stands a decade below the smallest count.
+    zero_at: Option<f64>,
+    counts: BTreeSet<u32>,
+}
+
+impl Frame {
+    fn of(panel: &ScalePanel, pixels: (f64, f64)) -> Self {
+        let points = || panel.lines.iter().flat_map(|l| &l.points);
+        let counts: BTreeSet<u32> = points().map(|(count, _)| *count).collect();
+        let positive = || counts.iter().copied().filter(|c| *c > 0);
+        let (least, most) = (positive().min().unwrap_or(1), positive().max().unwrap_or(1));
+        let zero_at = counts.contains(&0).then_some(f64::from(least) / 10.0);
+        let leftmost = zero_at.unwrap_or(f64::from(least));
+        let ends = points().flat_map(|(_, e)| [e.interval.low, e.interval.high]);
+        let (low, high) = axis::range(ends.chain([1.0]), 0.08).unwrap_or((0.9, 1.1));
+        Self {
+            x: Axis::log(leftmost / 1.6, f64::from(most) * 1.6, pixels),
+            y: Axis::linear(low, high, (HEIGHT - BOTTOM, TOP)),
+            zero_at,
+            counts,
+        }
+    }
+
+    fn at(&self, count: u32) -> f64 {
+        self.x.at(match self.zero_at {
+            Some(zero) if count == 0 => zero,
+            _ => f64::from(count),
+        })
+    }
+
+    fn draw(
+        &self,
+        canvas: &Canvas<'_>,
+        panel: &ScalePanel,
+        unit: &str,
+        names: &[&str],
+    ) -> Result<(), String> {
+        self.grid(canvas)?;
+        self.labels(canvas, panel, unit)?;
+        for (index, line) in panel.lines.iter().enumerate() {
+            let (color, dash) = look(names, &line.name);
+            // Lines of one count stand side by side, so that no error bar hides another.
+            let aside = (index as f64 - (panel.lines.len() as f64 - 1.0) / 2.0) * 7.0;
+            let place = |(n, e): &(u32, Estimate)| (self.at(*n) + aside, self.y.at(e.median));
+            let path: Vec<(f64, f64)> = line.points.iter().map(place).collect();
+            canvas.path(&path, color, 1.6, dash)?;
+            for (point, (_, e)) in path.iter().zip(&line.points) {
+                canvas.pole(point.0, self.y.at(e.interval.low), self.y.at(e.interval.high), color)?;
+                canvas.dot(*point, 2.6, color)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn grid(&self, canvas: &Canvas<'_>) -> Result<(), String> {
+        let ((left, right), bottom) = (self.x.pixels, self.y.pixels.0);
+        let ticks = self.y.ticks(6);
+        for tick in &ticks {
+            let at = self.y.at(*tick);
+            canvas.line((left, at), (right, at), GRID, 1.0)?;
+            let text = axis::label(*tick, &ticks);
+            canvas.text(&text, (left - 7.0, at), Type::new(11.0, MUTED, Align::Right))?;
+        }
+        let mut last = f64::NEG_INFINITY;
+        for count in &self.counts {
+            let x = self.at(*count);
+            canvas.line((x, TOP), (x, bottom), GRID, 1.0)?;
+            // A count too near to its left neighbour gets no number.
+            if x - last >= 38.0 {
+                canvas.text(&count.to_string(), (x, bottom + 12.0), Type::new(11.0, MUTED, Align::Middle))?;
+                last = x;
+            }
+        }
+        canvas.line((left, TOP), (left, bottom), INK, 1.2)?;
+        canvas.line((left, bottom), (right, bottom), INK, 1.2)?;
+        canvas.path(&[(left, self.y.at(1.0)), (right, self.y.at(1.0))], INK, 1.2, Dash::Dashed)
+    }
+
+    fn labels(&self, canvas: &Canvas<'_>, panel: &ScalePanel, unit: &str) -> Result<(), String> {
+        let ((left, right), (bottom, top)) = (self.x.pixels, self.y.pixels);
+        let label = Type::new(11.5, INK, Align::Middle);
+        canvas.text(&panel.title, (left, TOP - 16.0), Type::new(12.5, INK, Align::Left).bold())?;
+        let scale = if self.zero_at.is_some() { "log; 0 at the left" } else { "log" };
+        canvas.text(&format!("{} ({scale})", cut(unit, 22)), ((left + right) / 2.0, bottom + 32.0), label)?;
+        canvas.text("ratio to routed", (left - 50.0, (top + bottom) / 2.0), label.upwards())
+    }
 }

@@ -12,7 +12,7 @@ use crate::analysis::{Figures, Group, RunAnalysis, subjects};
 use crate::charts::ChartError;
 use crate::charts::panels::{Bar, Mark, Panel, PanelChart, RowLabel};
 use crate::charts::percentiles::{self, Curve};
-use crate::charts::scale::{self, ScaleLine};
+use crate::charts::scale::{self, ScaleLine, ScalePanel};
 use crate::figures::{number, spread};
 use crate::pairing::Place;
 use crate::statistics::Spread;
@@ -134,6 +134,7 @@ fn chart(
         .map(|group| Panel {
             title: group.title(),
             axis: axis.to_owned(),
+            numbers: if origin > 0.0 { "ratio [95 %]" } else { "median (p10–p90)" }.to_owned(),
             marks: names.iter().map(|name| vec![mark(group, name)]).collect(),
         })
         .collect();
@@ -159,11 +160,13 @@ fn curves(
         let title = format!("{}: latency percentiles", group.title());
         let _ = writeln!(out, "<h3>{title}</h3>");
         let svg = percentiles::draw(&title, &format!("latency, µs ({})", clock_name(run)), &curves)?;
+        let counted = match (number(least as f64), number(most as f64)) {
+            (least, most) if least == most => least,
+            (least, most) => format!("{least} to {most}"),
+        };
         let caption = format!(
-            "All recorded transactions ({} to {} per subject); a percentile with less than one transaction beyond it is left out. \
-             The tail beyond 99 % is of the whole machine, not only of the datapath, and has no interval: do not rank by it.",
-            number(least as f64),
-            number(most as f64)
+            "All recorded transactions ({counted} per subject); a percentile with less than one transaction beyond it is left out. \
+             The tail beyond 99 % is of the whole machine, not only of the datapath, and has no interval: do not rank by it."
         );
         figure(out, &svg, &caption);
     }
@@ -184,19 +187,25 @@ fn sizes(out: &mut String, run: &RunAnalysis<'_>) -> Result<(), ChartError> {
                 .iter()
                 .filter_map(|(count, subject)| Some((*count, group.row(subject)?.figures()?.ratio?)))
                 .collect();
-            (points.len() > 1).then(|| ScaleLine { name: group.title(), points })
+            (points.len() > 1).then(|| ScaleLine { name: group.placement.to_string(), points })
         };
-        let lines: Vec<ScaleLine> = run.groups.iter().filter_map(line).collect();
-        if lines.is_empty() {
+        let panel = |workload: WorkloadKind| {
+            let groups = run.groups.iter().filter(|g| g.workload == workload);
+            ScalePanel { title: workload.to_string(), lines: groups.filter_map(line).collect() }
+        };
+        let mut panels: Vec<ScalePanel> = WorkloadKind::ALL.into_iter().map(panel).collect();
+        panels.retain(|p| !p.lines.is_empty());
+        if panels.is_empty() {
             continue;
         }
         let title = format!("{name}: cost against number of {unit}");
         let _ = writeln!(out, "<h3>{}</h3>", super::escape(&title));
-        let svg = scale::draw(&title, &format!("number of {unit}"), &lines)?;
+        let svg = scale::draw(&title, &format!("number of {unit}"), &panels)?;
         figure(
             out,
             &svg,
-            "Time per transaction relative to `routed`; error bars: 95 % interval; the dashed line is the baseline.",
+            "Time per transaction relative to `routed`, no unit; error bars: 95 % interval; the dashed black line is the baseline. \
+             Each panel has its own vertical axis, which does not begin at 0.",
         );
     }
     Ok(())
