@@ -2,6 +2,7 @@
 //! The announcement's charts drawn again: published ratios beside ours, ours from one executor only.
 
 use netns_lab::plan::Placement;
+use plotters::style::RGBColor;
 
 use super::ChartError;
 use super::canvas::PALETTE;
@@ -28,19 +29,15 @@ pub struct Redrawn {
 /// When the backend refuses an element.
 pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Redrawn, ChartError> {
     let run = shown(chart, runs);
-    let panels = chart
-        .metrics()
-        .iter()
-        .enumerate()
-        .map(|(index, metric)| panel(chart, *metric, index == 0, run, runs))
-        .collect();
+    let panels = chart.metrics().iter().map(|metric| panel(chart, *metric, run)).collect();
     let drawing = PanelChart {
         title: format!("{} ({}.png)", chart.title, chart.file),
-        rows: chart.bars.iter().map(|b| label(chart, b, run)).collect(),
+        rows: chart.bars.iter().map(|b| label(chart, b, run, runs)).collect(),
         panels,
-        origin: 1.0,
+        origin: 0.0,
+        reference: Some(1.0),
         series: vec![
-            ("published 2019 (no spread was published)".to_owned(), PALETTE[4]),
+            ("published 2019 (no spread was published)".to_owned(), PUBLISHED),
             ("measured here".to_owned(), PALETTE[0]),
         ],
         numbers: if chart.metrics().len() > 1 { 104.0 } else { 170.0 },
@@ -48,9 +45,22 @@ pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Redrawn,
     Ok(Redrawn { svg: drawing.draw()?, caption: caption(chart, run) })
 }
 
-fn label(chart: &PublishedChart, bar: &Configuration, run: Option<&RunAnalysis<'_>>) -> RowLabel {
+/// Lighter than any colour of ours, so that it is told apart without colours too.
+const PUBLISHED: RGBColor = RGBColor(165, 165, 165);
+
+fn label(
+    chart: &PublishedChart,
+    bar: &Configuration,
+    run: Option<&RunAnalysis<'_>>,
+    runs: &[RunAnalysis<'_>],
+) -> RowLabel {
     let info = run.and_then(|r| r.info(chart.counterpart(bar)));
-    RowLabel { name: bar.name.to_owned(), hatched: info.is_some_and(|i| i.emulation) }
+    let shown = run.is_some_and(|run| measured(chart, run, bar));
+    RowLabel {
+        name: bar.name.to_owned(),
+        note: (!shown).then(|| why_not(chart, bar, run, runs)),
+        hatched: info.is_some_and(|i| i.emulation),
+    }
 }
 
 fn place<'a>(chart: &PublishedChart, run: &RunAnalysis<'a>) -> Place<'a> {
@@ -68,28 +78,13 @@ fn shown<'r, 'a>(chart: &PublishedChart, runs: &'r [RunAnalysis<'a>]) -> Option<
     runs.iter().rev().filter(|run| measured(chart, run, &chart.reference)).max_by_key(|run| counterparts(run))
 }
 
-fn panel(
-    chart: &PublishedChart,
-    metric: Metric,
-    first: bool,
-    run: Option<&RunAnalysis<'_>>,
-    runs: &[RunAnalysis<'_>],
-) -> Panel {
-    let marks = chart
-        .bars
-        .iter()
-        .map(|bar| {
-            let ours = match run.and_then(|run| our_ratio(chart, metric, run, bar)) {
-                Some(mark) => mark,
-                None if first => Mark::Note(why_not(chart, bar, run, runs)),
-                None => Mark::Empty,
-            };
-            vec![published(chart, metric, bar), ours]
-        })
-        .collect();
+fn panel(chart: &PublishedChart, metric: Metric, run: Option<&RunAnalysis<'_>>) -> Panel {
+    let ours = |bar| run.and_then(|run| our_ratio(chart, metric, run, bar)).unwrap_or(Mark::Empty);
+    let marks = chart.bars.iter().map(|bar| vec![published(chart, metric, bar), ours(bar)]).collect();
     let better = if metric.lower_is_better() { "below 1 is faster" } else { "above 1 is faster" };
-    let numbers = format!("ratio ({} in 2019) or [95 %]", metric.unit());
-    Panel { title: metric.title().to_owned(), axis: format!("ratio, no unit; {better}"), numbers, marks }
+    let axis = format!("ratio, no unit; {better}");
+    // What the numbers are says the text above all charts: there is no room for it in a quarter of a chart.
+    Panel { title: metric.title().to_owned(), axis, numbers: String::new(), marks }
 }
 
 fn published(chart: &PublishedChart, metric: Metric, bar: &Configuration) -> Mark {

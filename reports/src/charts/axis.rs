@@ -36,7 +36,9 @@ impl Axis {
 
     /// Round values on this scale, about `wanted` of them.
     pub fn ticks(&self, wanted: usize) -> Vec<f64> {
-        if self.log { self.log_ticks(wanted) } else { self.linear_ticks(wanted) }
+        let ticks = if self.log { self.log_ticks(wanted) } else { Vec::new() };
+        // Less than about an octave holds too few round logarithmic values.
+        if ticks.len() < 3 { self.linear_ticks(if self.log { wanted.min(6) } else { wanted }) } else { ticks }
     }
 
     fn linear_ticks(&self, wanted: usize) -> Vec<f64> {

@@ -198,6 +198,9 @@ impl Canvas<'_> {
 
     /// A text whose vertical middle is at the point.
     pub fn text(&self, text: &str, at: (f64, f64), look: Type) -> Drawing {
+        if text.is_empty() {
+            return Ok(());
+        }
         // The backend divides sizes by 1.24 to imitate the metrics of its bitmap sibling.
         let mut font = (FONT, look.size * 1.24 * SCALE).into_font();
         if look.bold {

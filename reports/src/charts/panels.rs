@@ -6,7 +6,7 @@ use plotters::prelude::RGBColor;
 
 use super::ChartError;
 use super::axis::{self, Axis};
-use super::canvas::{Align, Canvas, GRID, INK, MUTED, PALETTE, Type, cut, svg};
+use super::canvas::{Align, Canvas, Dash, GRID, INK, MUTED, PALETTE, Type, cut, svg};
 
 /// Width of every chart, CSS pixels: what a page of 1200 leaves.
 pub const WIDTH: f64 = 1128.0;
@@ -15,7 +15,10 @@ const BAR: f64 = 11.0;
 const TOP: f64 = 46.0;
 const BOTTOM: f64 = 46.0;
 const CHARACTER: f64 = 6.4;
-const NOTE_CHARACTER: f64 = 5.4;
+const NOTE_CHARACTER: f64 = 5.6;
+/// Characters of a row's name that are shown, and of the remark under it.
+const LABEL: usize = 36;
+const NOTE: usize = 44;
 
 /// A bar with its error bar.
 #[derive(Clone, Debug)]
@@ -44,7 +47,9 @@ pub enum Mark {
 pub struct RowLabel {
     /// The name.
     pub name: String,
-    /// It is an emulation: bars are hatched.
+    /// A remark under the name, for example `not measured: …`.
+    pub note: Option<String>,
+    /// It is an emulation: bars are hatched (of several series the last, which is ours).
     pub hatched: bool,
 }
 
@@ -72,6 +77,8 @@ pub struct PanelChart {
     pub panels: Vec<Panel>,
     /// Where bars begin: 1 for ratios (shorter to the left is faster), 0 for quantities.
     pub origin: f64,
+    /// Where a dashed line stands beside the origin.
+    pub reference: Option<f64>,
     /// Names and colours of the series; a legend is drawn when there are several.
     pub series: Vec<(String, RGBColor)>,
     /// Width of the column of numbers, CSS pixels.
@@ -117,8 +124,12 @@ impl PanelChart {
     }
 
     fn label_width(&self) -> f64 {
-        let longest = self.rows.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).min(36);
-        longest as f64 * CHARACTER + 16.0
+        let width = |row: &RowLabel| {
+            let name = row.name.chars().count().min(LABEL) as f64 * CHARACTER;
+            let note = row.note.as_ref().map_or(0, |n| n.chars().count().min(NOTE)) as f64 * NOTE_CHARACTER;
+            name.max(note) + 16.0
+        };
+        self.rows.iter().map(width).fold(0.0, f64::max)
     }
 
     fn legend(&self, canvas: &Canvas<'_>) -> Result<(), String> {
@@ -137,8 +148,14 @@ impl PanelChart {
     fn labels(&self, canvas: &Canvas<'_>) -> Result<(), String> {
         for (index, row) in self.rows.iter().enumerate() {
             let y = self.row_top(index) + self.row_height() / 2.0;
-            let look = Type::new(12.0, INK, Align::Right);
-            canvas.text(&cut(&row.name, 36), (self.label_width() - 8.0, y), look)?;
+            let (look, x) = (Type::new(12.0, INK, Align::Right), self.label_width() - 8.0);
+            match &row.note {
+                None => canvas.text(&cut(&row.name, LABEL), (x, y), look)?,
+                Some(note) => {
+                    canvas.text(&cut(&row.name, LABEL), (x, y - 7.0), look)?;
+                    canvas.text(&cut(note, NOTE), (x, y + 7.0), Type::new(10.5, MUTED, Align::Right))?;
+                }
+            }
         }
         Ok(())
     }
@@ -173,7 +190,10 @@ impl PanelChart {
                 self.mark(canvas, (row, series), mark, &axis, (left, right, room))?;
             }
         }
-        Ok(())
+        match self.reference.map(|value| axis.at(value)) {
+            Some(x) => canvas.path(&[(x, self.top() - 8.0), (x, bottom)], INK, 1.2, Dash::Dashed),
+            None => Ok(()),
+        }
     }
 
     fn mark(
@@ -200,7 +220,8 @@ impl PanelChart {
             Mark::Bar(bar) => {
                 let (from, to) = ((axis.at(self.origin), top), (axis.at(bar.value), top + BAR));
                 canvas.rectangle(from, to, self.color(series, bar.value))?;
-                if self.rows.get(row).is_some_and(|r| r.hatched) {
+                let ours = series + 1 >= self.series.len();
+                if ours && self.rows.get(row).is_some_and(|r| r.hatched) {
                     canvas.hatch(from, to)?;
                 }
                 if let Some((low, high)) = bar.interval {
@@ -227,7 +248,8 @@ impl PanelChart {
             }
             Mark::Note(_) | Mark::Empty => Vec::new(),
         });
-        let (low, high) = axis::range(ends.chain([self.origin]), 0.04).unwrap_or((0.0, 1.0));
+        let (low, high) =
+            axis::range(ends.chain([self.origin]).chain(self.reference), 0.04).unwrap_or((0.0, 1.0));
         let (low, high) =
             if self.origin > 0.0 { (low.min(0.97), high.max(1.03)) } else { (0.0, high.max(1e-9)) };
         Axis::linear(low, high, pixels)

@@ -78,7 +78,7 @@ fn grid(canvas: &Canvas<'_>, x: &Axis, y: &Axis, unit: &str) -> Result<(), Strin
     for tick in &ticks {
         let at = y.at(*tick);
         canvas.line((LEFT, at), (right, at), GRID, 1.0)?;
-        canvas.text(&axis::label(*tick, &[*tick]), (LEFT - 8.0, at), Type::new(11.0, MUTED, Align::Right))?;
+        canvas.text(&axis::label(*tick, &ticks), (LEFT - 8.0, at), Type::new(11.0, MUTED, Align::Right))?;
     }
     let columns = PERCENTILES.iter().map(|(name, _, nines)| (*name, *nines)).chain([("max", MAX)]);
     for (name, nines) in columns {

@@ -125,6 +125,7 @@ fn chart(
     let label = |name: &str| {
         let row = groups.iter().find_map(|g| g.row(name));
         RowLabel {
+            note: None,
             name: row.map_or(name.to_owned(), |r| r.label()),
             hatched: row.is_some_and(|r| r.emulation),
         }
@@ -139,7 +140,7 @@ fn chart(
         })
         .collect();
     let rows = names.iter().map(|n| label(n)).collect();
-    PanelChart { title, rows, panels, origin, series: Vec::new(), numbers: 138.0 }
+    PanelChart { title, rows, panels, origin, reference: None, series: Vec::new(), numbers: 138.0 }
 }
 
 fn curves(

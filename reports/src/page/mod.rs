@@ -113,7 +113,8 @@ fn announcement_section(out: &mut String, analysis: &Analysis<'_>) -> Result<(),
          published bar relative to the chart’s reference bar, and beside it the same ratio between our counterparts, measured in one \
          executor, client and server on one core. A counterpart imitates the configuration; it is not that product. The \
          counterpart of IPVLAN L3 is for now the kernel’s plain ipvlan, without a BPF program. Our round trip, minimum, rate and \
-         throughput are paired slice by slice, with a 95 % interval; mean and 99th percentile are of the whole run, without one.</p>",
+         throughput are paired slice by slice, with a 95 % interval; mean and 99th percentile are of the whole run, without one. \
+         Beside each bar: the ratio, then the published number in parentheses or our 95 % interval in brackets. Hatched: emulation.</p>",
         escape(published::SOURCE)
     );
     for chart in &published::CHARTS {
