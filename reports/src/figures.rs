@@ -49,7 +49,8 @@ pub fn spread(spread: &Spread, scale: f64) -> String {
 
 /// A fraction of 1 as a percentage.
 pub fn percent(fraction: f64) -> String {
-    format!("{:.2} %", fraction * 100.0)
+    // A no-break space: the sign never begins a line.
+    format!("{:.2}\u{a0}%", fraction * 100.0)
 }
 
 /// Six significant digits, for machine-readable output: more would be noise.

@@ -9,7 +9,7 @@ use crate::figures::{self, NONE, number, us};
 /// Column headings of a group, units included.
 pub fn headings(group: &Group) -> Vec<&'static str> {
     let mut headings =
-        vec!["rank", "subject", "ratio [95 %]", "p10 ratio", "slice p50 µs", "min µs", "mean µs"];
+        vec!["rank", "subject", "ratio [95\u{a0}%]", "p10 ratio", "slice p50 µs", "min µs", "mean µs"];
     headings.extend(["p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs"]);
     if group.workload == WorkloadKind::TcpStream {
         headings.extend(["Gbit/s", "CPU s/GiB"]);
