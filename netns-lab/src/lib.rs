@@ -6,6 +6,8 @@ pub mod cni;
 pub mod lab;
 pub mod pair;
 pub mod plan;
+pub mod probe;
 pub mod record;
+pub mod rules;
 pub mod subject;
 pub mod tool;
