@@ -66,7 +66,8 @@ fn perform(action: &Action, directory: &Path, log: &Path) -> Result<()> {
         Action::FetchNetperf => {
             eprintln!(
                 "setup: netperf is fetched into {} for the comparison with it; it is not installed. It is not free \
-                 software: its licence allows use without charge, see usr/share/doc/netperf/copyright there",
+                 software: use is permitted, redistribution only for non-commercial purposes (see \
+                 usr/share/doc/netperf/copyright there)",
                 netperf::directory(directory).display()
             );
             if let Err(e) = netperf::fetch(directory, &open_log(log)?, log) {
