@@ -2,7 +2,14 @@
 //! Nodes, pods and links in network namespaces, the traffic between them, and the two places where that runs:
 //! this machine's kernel, or a stock kernel in a virtual machine.
 
+pub mod cni;
+pub mod environment;
+pub mod lab;
+pub mod netperf;
 pub mod pair;
 pub mod plan;
 pub mod record;
+pub mod run;
+pub mod subject;
+pub mod tool;
 pub mod workload;

@@ -18,7 +18,7 @@ mod turns;
 pub use client::{Client, ClientError, Close};
 pub use clients::{Clients, SliceReport};
 pub use counters::{CounterError, network_id, retransmitted_segments};
-pub use cpu::{Cores, CpuError, Scheduler, online};
+pub use cpu::{Cores, CpuError, Scheduler, online, pin};
 pub use phase::{Measured, Outcome, PhaseError, PhaseOptions, Turn, measure};
 pub use serve::{Endpoint, Order, ServeError, serve};
 pub use server::{Server, ServerError};
