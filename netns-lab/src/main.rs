@@ -1,41 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lab's own program.
 
-#[path = "cli/run.rs"]
-mod run;
-#[path = "cli/serve.rs"]
-mod serve;
+mod cli;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Builds container networks in namespaces and measures them
-#[derive(Debug, Parser)]
-#[command(name = "netns-lab")]
-struct Args {
+/// Pods in network namespaces, joined in the ways that container networks join them.
+#[derive(Parser)]
+#[command(name = "netns-lab", version, arg_required_else_help = true)]
+struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
-    Run(run::Args),
+    #[command(flatten)]
+    Lab(cli::lab::Command),
+    /// Run a plan on this kernel and write what it measured
+    Run(cli::run::Arguments),
     /// The server process of a phase
     #[command(hide = true)]
     Serve,
 }
 
 fn main() -> ExitCode {
-    let result = match Args::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Serve => serve::run(),
+    let result = match Arguments::parse().command {
+        Command::Lab(command) => cli::lab::run(command),
+        Command::Run(arguments) => cli::run::run(&arguments),
+        Command::Serve => cli::serve::run(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("netns-lab: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("netns-lab: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -169,25 +169,12 @@ fn netperf_ns(
 }
 
 fn arguments(spec: &WorkloadSpec, address: &str) -> Vec<String> {
-    let family = if address.contains(':') { "-6" } else { "-4" };
     let sizes = format!("{},{}", spec.request_bytes, spec.response_bytes);
     let count = format!("-{}", spec.transactions_per_slice);
-    let mut arguments: Vec<String> = [
-        "-t",
-        spec.kind.name(),
-        family,
-        "-H",
-        address,
-        "-p",
-        &PORT.to_string(),
-        "-l",
-        &count,
-        "-P",
-        "0",
-        "--",
-    ]
-    .map(Into::into)
-    .into();
+    let mut arguments: Vec<String> =
+        ["-t", spec.kind.name(), "-H", address, "-p", &PORT.to_string(), "-l", &count, "-P", "0", "--"]
+            .map(Into::into)
+            .into();
     arguments.extend(["-r".into(), sizes]);
     if spec.kind != WorkloadKind::UdpRr {
         arguments.push("-D".into());
@@ -224,7 +211,6 @@ impl Netserver {
         let mut command = Command::new(program);
         // -f: no child per test; -N: no debugging file in /tmp.
         command.args(["-D", "-f", "-N", "-L", &context.pair.listen.to_string(), "-p", &PORT.to_string()]);
-        command.arg(if context.pair.listen.is_ipv4() { "-4" } else { "-6" });
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         placed(&mut command, context, cpu);
         let child =

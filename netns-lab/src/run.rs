@@ -5,6 +5,7 @@ mod progress;
 mod validate;
 mod write;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +18,7 @@ use crate::plan::{BASELINE, Plan, WorkloadKind};
 use crate::record::{
     Cell, Clock, Environment, Executor, NotRun, RunRecord, SelfCheck, SubjectInfo, VmEnvironment,
 };
-use crate::subject::{BuildError, Built, build, catalogue};
+use crate::subject::{BuildError, Built, build, catalogue, handicap};
 use crate::workload::{Close, Measured, Outcome, PhaseError, PhaseOptions, Scheduler, measure};
 
 pub use progress::{Estimate, Event, Progress};
@@ -158,9 +159,14 @@ impl Run<'_, '_> {
     }
 
     fn handicap(&self) -> Result<(), RunError> {
-        let Some(handicap) = &self.plan.handicap else { return Ok(()) };
-        let subject = handicap.subject.clone();
-        Err(RunError::Handicap { subject, reason: "not wired".into() })
+        let Some(asked) = &self.plan.handicap else { return Ok(()) };
+        let error = |reason: String| RunError::Handicap { subject: asked.subject.clone(), reason };
+        match self.built.iter().find(|built| built.info().name == asked.subject) {
+            Some(built) => handicap(built, asked.rules).map_err(|e| error(e.to_string())),
+            // A run that is being stopped measures nothing of it anyway.
+            None if self.interrupted => Ok(()),
+            None => Err(error("it could not be built".into())),
+        }
     }
 
     fn environment(&self, scheduler: Scheduler) -> Environment {
@@ -230,21 +236,20 @@ impl Run<'_, '_> {
         if self.stopped() {
             return not_run("the run was stopped before it");
         }
-        match build(lab, "loopback") {
-            Ok(loopback) => {
-                let context = netperf::Context {
-                    pair: loopback.pair(),
-                    phases: &self.plan.phases,
-                    server_program: &self.options.server_program,
-                    scheduler,
-                    stop: self.options.stop,
-                };
-                let checked = netperf::self_check(check, context, self.options.progress);
-                self.stopped();
-                checked
-            }
-            Err(error) => not_run(&format!("loopback: {error}")),
-        }
+        let loopback = match loopback(lab) {
+            Ok(loopback) => loopback,
+            Err(error) => return not_run(&error),
+        };
+        let context = netperf::Context {
+            pair: loopback.pair(),
+            phases: &self.plan.phases,
+            server_program: &self.options.server_program,
+            scheduler,
+            stop: self.options.stop,
+        };
+        let checked = netperf::self_check(check, context, self.options.progress);
+        self.stopped();
+        checked
     }
 
     fn finish(mut self, environment: Environment, self_check: SelfCheck) -> RunRecord {
@@ -274,6 +279,17 @@ impl Run<'_, '_> {
             interrupted: self.interrupted,
         }
     }
+}
+
+/// A loopback of its own for the self-check. netperf asks the resolver for addresses of configured families only, and
+/// the resolver does not count 127.0.0.1: with a second address it finds IPv4 configured.
+fn loopback(lab: &Lab) -> Result<Built, String> {
+    let built = build(lab, "loopback").map_err(|e| format!("loopback: {e}"))?;
+    let second = ipnet::Ipv4Net::from(Ipv4Addr::new(127, 0, 0, 2));
+    for pod in built.pods() {
+        pod.netlink().add_address("lo", second.into()).map_err(|e| format!("loopback: {e}"))?;
+    }
+    Ok(built)
 }
 
 /// Raises this process's limit of open files, which the server inherits, as far as the plan needs.

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -14,9 +15,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 /// Between two lines of progress.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs a plan on this kernel and writes what it measured
-#[derive(Debug, clap::Args)]
-pub struct Args {
+/// Arguments of `run`.
+#[derive(clap::Args)]
+pub struct Arguments {
     /// The plan, JSON
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
@@ -26,7 +27,7 @@ pub struct Args {
 }
 
 /// Runs until the plan is done, or until SIGINT or SIGTERM: then what there is is written.
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Arguments) -> Result<ExitCode> {
     let plan = read_plan(&args.plan)?;
     // Known before the measurement, not after it.
     let directory = args.out.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(".".as_ref());
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let record = execute(&plan, Options::host(&stop, &mut progress))?;
     write_record(&record, &args.out)?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One line on standard output. Whoever has stopped listening does not end the measurement.

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Subcommands, one file per group.
+
+pub mod lab;
+pub mod run;
+pub mod serve;
