@@ -2,7 +2,11 @@
 //! Nodes, pods and links in network namespaces, the traffic between them, and the two places where that runs:
 //! this machine's kernel, or a stock kernel in a virtual machine.
 
+pub mod cni;
+pub mod lab;
 pub mod pair;
 pub mod plan;
 pub mod record;
+pub mod subject;
+pub mod tool;
 pub mod vm;

@@ -1,6 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Links, addresses, routes, rules, neighbours, sysctls and network namespaces, typed.
+//!
+//! A [`Netlink`] is a socket in one namespace. All its calls block until the kernel has answered.
 
+mod addresses;
+mod error;
+mod links;
+mod mac;
+mod make;
+mod neighbours;
 mod netns;
+mod routes;
+mod rules;
+mod socket;
+mod sysctl;
 
+pub use error::NetlinkError;
+pub use links::Link;
+pub use mac::{MacAddr, ParseMacError};
+pub use make::{IpvlanMode, LinkEnd, NetkitMode, Vxlan};
+pub use neighbours::Neighbour;
 pub use netns::{NetNs, NetNsError};
+pub use routes::Route;
+pub use rules::Rule;
+pub use socket::Netlink;
+pub use sysctl::{set_sysctl, sysctl};

@@ -31,7 +31,7 @@ pub enum NetNsError {
     },
 }
 
-/// A handle on a network namespace. Dropping it closes the handle; the namespace itself stays until [`NetNs::delete`].
+/// A handle on a network namespace. Dropping it closes the handle; a named namespace stays until [`NetNs::delete`].
 #[derive(Debug)]
 pub struct NetNs {
     path: PathBuf,
@@ -68,6 +68,38 @@ impl NetNs {
             return Err(err("create")(e));
         }
         Self::open(&path)
+    }
+
+    /// Creates a namespace without a name: it ends with its last handle, and with this process at the latest.
+    ///
+    /// # Errors
+    /// [`NetNsError::System`] (without `CAP_SYS_ADMIN`: `EPERM`).
+    pub fn create_unnamed() -> Result<Self, NetNsError> {
+        thread::scope(|s| {
+            s.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET).map_err(|e| NetNsError::System {
+                    action: "create",
+                    name: "(unnamed)".into(),
+                    source: e.into(),
+                })?;
+                Ok(Self { path: "(unnamed)".into(), ..Self::current()? })
+            })
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A second handle on the same namespace.
+    ///
+    /// # Errors
+    /// [`NetNsError::System`] when there are no file descriptors left.
+    pub fn try_clone(&self) -> Result<Self, NetNsError> {
+        let file = self.file.try_clone().map_err(|source| NetNsError::System {
+            action: "duplicate the handle on",
+            name: self.path.display().to_string(),
+            source,
+        })?;
+        Ok(Self { path: self.path.clone(), file })
     }
 
     /// Opens a namespace by its path (`/run/netns/x`, `/proc/1/ns/net`).

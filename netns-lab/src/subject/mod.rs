@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is compared: each subject builds a pair of pods with its own path between them.
+
+mod direct;
+mod neighbours;
+mod reach;
+mod routed;
+mod suggest;
+
+use std::net::IpAddr;
+
+use netlink::NetNs;
+
+use crate::lab::{Lab, LabError, Node, Pod, PodState, SubjectState};
+use crate::pair::Pair;
+use crate::plan::{BASELINE, BASELINE_AGAIN, WorkloadKind};
+use crate::record::{Scale, SubjectInfo};
+
+pub use reach::Unreachable;
+
+/// MTU of links between pods and nodes, bytes: Ethernet's.
+pub(crate) const MTU: u32 = 1500;
+
+/// A subject that can be built where the kernel allows it.
+#[derive(Clone, Debug)]
+pub struct SubjectSpec {
+    /// The name, as in a plan.
+    pub name: String,
+    /// One sentence: what the packet passes.
+    pub description: String,
+    /// The rule sets imitate another product; that product itself does not run.
+    pub emulation: bool,
+    /// The series that this subject is a point of.
+    pub scale: Option<Scale>,
+    /// The traffic that it is for.
+    pub workloads: &'static [WorkloadKind],
+    builder: Builder,
+}
+
+/// Builds a subject; the string begins the names of its namespaces.
+type Builder = fn(&Site<'_>) -> Result<Parts, BuildError>;
+
+/// Where a subject is built.
+pub(crate) struct Site<'a> {
+    pub lab: &'a Lab,
+    pub spec: &'a SubjectSpec,
+    /// What the names of its namespaces begin with.
+    pub place: String,
+}
+
+impl Site<'_> {
+    fn name(&self, role: &str) -> String {
+        format!("{}-{role}", self.place)
+    }
+
+    pub(crate) fn node(&self, role: &str) -> Result<Node, LabError> {
+        Node::create(self.lab, &self.name(role))
+    }
+
+    pub(crate) fn pod(&self, role: &str, interface: &str, address: IpAddr) -> Result<Pod, LabError> {
+        Pod::create(self.lab, &self.name(role), interface, address)
+    }
+}
+
+/// Namespaces of a subject, in the order in which they are dropped: pods before nodes.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub client: Pod,
+    /// `None`: the client's pod serves as well.
+    pub server: Option<Pod>,
+    pub nodes: Vec<Node>,
+    /// The client dials this instead of the server's own address and port.
+    pub service: Option<(IpAddr, u16)>,
+    /// Packets pass the FORWARD chain of the first node.
+    pub forwards: bool,
+}
+
+/// A subject that stands. Dropping it takes it down, unless its lab is kept.
+#[derive(Debug)]
+pub struct Built {
+    info: SubjectInfo,
+    workloads: &'static [WorkloadKind],
+    pair: Pair,
+    place: String,
+    parts: Parts,
+    lab: Lab,
+}
+
+/// Why a subject does not stand.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// There is no such subject.
+    #[error("there is no subject {name:?}{}", suggest::sentence(nearest))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The names that are nearest to it.
+        nearest: Vec<String>,
+    },
+    /// This kernel, or what is installed, cannot do it.
+    #[error("not run: {0}")]
+    NotRun(String),
+    /// Building it failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// What failed when a subject was built.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Namespaces and state.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// Links, addresses, routes, neighbours.
+    #[error(transparent)]
+    Netlink(#[from] netlink::NetlinkError),
+    /// A namespace's handle.
+    #[error(transparent)]
+    NetNs(#[from] netlink::NetNsError),
+    /// It stands, but client and server do not reach each other.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+}
+
+/// `?` on any of these in a builder.
+macro_rules! failure_from {
+    ($($error:ty),*) => {
+        $(impl From<$error> for BuildError {
+            fn from(error: $error) -> Self {
+                Self::Failed(error.into())
+            }
+        })*
+    };
+}
+failure_from!(LabError, netlink::NetlinkError, netlink::NetNsError, Unreachable);
+
+/// All subjects, in the order of the report.
+pub fn catalogue() -> Vec<SubjectSpec> {
+    let plain = |name: &str, description: &str, builder: Builder| SubjectSpec {
+        name: name.into(),
+        description: description.into(),
+        emulation: false,
+        scale: None,
+        workloads: &WorkloadKind::ALL,
+        builder,
+    };
+    vec![
+        plain("loopback", "One pod, 127.0.0.1: the limit of what sockets can do.", direct::loopback),
+        plain("veth", "Two pods joined by a veth pair, no node in between.", direct::veth),
+        plain(BASELINE, "Two veths routed through the node, no netfilter.", routed::routed),
+        plain(
+            BASELINE_AGAIN,
+            "A second instance of routed: what differs between the two is noise.",
+            routed::routed,
+        ),
+    ]
+}
+
+/// Builds the subject of this name: pods, links, rules; then shows that the client reaches the server.
+///
+/// # Errors
+/// [`BuildError::Unknown`], [`BuildError::NotRun`] with what is lacking, [`BuildError::Failed`]. Nothing is left behind.
+pub fn build(lab: &Lab, name: &str) -> Result<Built, BuildError> {
+    let specs = catalogue();
+    let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
+        let nearest = suggest::nearest(name, specs.iter().map(|spec| spec.name.as_str()));
+        return Err(BuildError::Unknown { name: name.into(), nearest });
+    };
+    let place = lab.place(name);
+    let parts = (spec.builder)(&Site { lab, spec, place: place.clone() })?;
+    let pair = parts.pair()?;
+    reach::check(&pair, name)?;
+    parts.pin_neighbours()?;
+    let client = &parts.client;
+    let info = SubjectInfo {
+        name: name.into(),
+        description: spec.description.clone(),
+        emulation: spec.emulation,
+        scale: spec.scale.clone(),
+        mtu: client.netlink().link(client.interface())?.mtu,
+    };
+    let pods = parts.pods().map(|pod| PodState { netns: pod.netns().name().into(), address: pod.address() });
+    let state = SubjectState { name: place.clone(), pods: pods.collect() };
+    lab.change(|lab| lab.subjects.push(state))?;
+    Ok(Built { info, workloads: spec.workloads, pair, place, parts, lab: lab.clone() })
+}
+
+impl Parts {
+    fn server(&self) -> &Pod {
+        self.server.as_ref().unwrap_or(&self.client)
+    }
+
+    fn pods(&self) -> impl Iterator<Item = &Pod> {
+        std::iter::once(&self.client).chain(&self.server)
+    }
+
+    fn pair(&self) -> Result<Pair, netlink::NetNsError> {
+        let server = self.server();
+        Ok(Pair {
+            client: self.client.netns().try_clone()?,
+            server: server.netns().try_clone()?,
+            client_interface: self.client.interface().into(),
+            listen: server.address(),
+            dial: self.service.map_or(server.address(), |(address, _)| address),
+            dial_port: self.service.map(|(_, port)| port),
+        })
+    }
+}
+
+impl Built {
+    /// The two ends.
+    pub fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    /// What a report says of it.
+    pub fn info(&self) -> SubjectInfo {
+        self.info.clone()
+    }
+
+    /// The traffic that it is for.
+    pub fn workloads(&self) -> &[WorkloadKind] {
+        self.workloads
+    }
+
+    /// The node's namespace (with two nodes: the client's node), if there is a node.
+    pub fn node_netns(&self) -> Option<&NetNs> {
+        self.parts.nodes.first().map(|node| node.netns())
+    }
+
+    /// The pods, the client first. On `loopback` there is one.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.parts.pods()
+    }
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        if self.lab.is_kept() {
+            return;
+        }
+        if let Err(e) = self.lab.change(|lab| lab.subjects.retain(|subject| subject.name != self.place)) {
+            eprintln!("netns-lab: {e}");
+        }
+    }
+}
