@@ -1,5 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lab's own program.
-fn main() {
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Pods in network namespaces, joined in the ways that container networks join them.
+#[derive(Parser)]
+#[command(name = "netns-lab", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Lab(cli::lab::Command),
+}
+
+fn main() -> ExitCode {
     netns_lab::vm::dispatch_guest();
+    let result = match Arguments::parse().command {
+        Command::Lab(command) => cli::lab::run(command),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("netns-lab: {error:#}");
+        ExitCode::FAILURE
+    })
 }

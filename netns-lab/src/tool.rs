@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,6 +72,16 @@ pub enum ToolError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// The program of this name: in `PATH`, or where administrators' programs are, which is not in everybody's `PATH`.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_absolute() && file.is_file())
 }
 
 /// Runs a program in the calling thread's network namespace, feeds it `stdin` and collects what it says. It gets a process

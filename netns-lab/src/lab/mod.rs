@@ -21,6 +21,8 @@ pub use namespace::{Namespace, Node, Pod};
 pub use state::{PodState, Standing, State, SubjectState};
 pub use sweep::{Listed, Scope, Swept, list, sweep};
 
+use crate::probe::Probe;
+
 /// Directory of all labs' state.
 pub const STATE_DIR: &str = "/run/ciliate-lab";
 
@@ -76,6 +78,7 @@ struct Shared {
     state: Mutex<State>,
     kept: AtomicBool,
     places: Mutex<BTreeMap<String, u32>>,
+    probe: Probe,
 }
 
 impl Lab {
@@ -104,7 +107,14 @@ impl Lab {
             let dir = all.join(&name);
             if state.claim(&dir)? {
                 let (state, kept) = (Mutex::new(state), AtomicBool::new(false));
-                return Ok(Self(Arc::new(Shared { name, dir, state, kept, places: Mutex::default() })));
+                return Ok(Self(Arc::new(Shared {
+                    name,
+                    dir,
+                    state,
+                    kept,
+                    places: Mutex::default(),
+                    probe: Probe::default(),
+                })));
             }
         }
     }
@@ -117,6 +127,11 @@ impl Lab {
     /// The state directory.
     pub fn dir(&self) -> &Path {
         &self.0.dir
+    }
+
+    /// What this kernel can do, each capability tried once per lab.
+    pub fn probe(&self) -> &Probe {
+        &self.0.probe
     }
 
     /// What the names of a subject's namespaces begin with in this lab: its own name, then `name.2`, ….

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pods without a node between them: loopback and a bare veth pair.
+//! Pods without a node between them: loopback, a bare veth pair, a bare netkit pair.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use netlink::{LinkEnd, NetkitMode};
 
 use super::{BuildError, MTU, Parts, Site};
 use crate::lab::{LinkSide, connect};
@@ -25,6 +26,19 @@ pub(super) fn veth(site: &Site<'_>) -> Result<Parts, BuildError> {
     for (pod, peer, mac) in [(&client, SERVER, server_mac), (&server, CLIENT, client_mac)] {
         pod.netlink().add_address("eth0", IpNet::new_assert(pod.address(), PREFIX))?;
         pod.netlink().set_neighbour("eth0", peer, mac)?;
+    }
+    Ok(Parts { client, server: Some(server), nodes: Vec::new(), service: None, forwards: false })
+}
+
+/// In L3 mode, which is netkit's default: without Ethernet addresses there are no neighbours either.
+pub(super) fn netkit(site: &Site<'_>) -> Result<Parts, BuildError> {
+    let client = site.pod("client", "eth0", CLIENT)?;
+    let server = site.pod("server", "eth0", SERVER)?;
+    let end = |pod| LinkEnd::new("eth0", pod).mtu(MTU);
+    client.netlink().add_netkit(&end(client.netns()), &end(server.netns()), NetkitMode::L3)?;
+    for pod in [&client, &server] {
+        pod.netlink().add_address("eth0", IpNet::new_assert(pod.address(), PREFIX))?;
+        pod.netlink().set_up("eth0")?;
     }
     Ok(Parts { client, server: Some(server), nodes: Vec::new(), service: None, forwards: false })
 }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is compared: each subject builds a pair of pods with its own path between them.
 
+mod calico;
+mod catalogue;
 mod direct;
+mod handicap;
+mod kube_proxy;
 mod neighbours;
+mod plugins;
 mod reach;
 mod routed;
 mod suggest;
+mod vxlan;
 
 use std::net::IpAddr;
 
@@ -13,9 +19,13 @@ use netlink::NetNs;
 
 use crate::lab::{Lab, LabError, Node, Pod, PodState, SubjectState};
 use crate::pair::Pair;
-use crate::plan::{BASELINE, BASELINE_AGAIN, WorkloadKind};
+use crate::plan::WorkloadKind;
+use crate::probe::Capability;
 use crate::record::{Scale, SubjectInfo};
+use crate::rules::RulesError;
 
+pub use catalogue::catalogue;
+pub use handicap::{HandicapError, handicap};
 pub use reach::Unreachable;
 
 /// MTU of links between pods and nodes, bytes: Ethernet's.
@@ -34,10 +44,12 @@ pub struct SubjectSpec {
     pub scale: Option<Scale>,
     /// The traffic that it is for.
     pub workloads: &'static [WorkloadKind],
+    /// What the kernel and the machine must have.
+    pub needs: Vec<Capability>,
     builder: Builder,
 }
 
-/// Builds a subject; the string begins the names of its namespaces.
+/// Builds a subject.
 type Builder = fn(&Site<'_>) -> Result<Parts, BuildError>;
 
 /// Where a subject is built.
@@ -60,6 +72,21 @@ impl Site<'_> {
     pub(crate) fn pod(&self, role: &str, interface: &str, address: IpAddr) -> Result<Pod, LabError> {
         Pod::create(self.lab, &self.name(role), interface, address)
     }
+
+    /// Adds iptables rules on a node.
+    pub(crate) fn restore(&self, node: &Node, rules: &str) -> Result<(), RulesError> {
+        restore(self.lab, node.netns(), rules)
+    }
+
+    /// How many policies, services, … this point of its series has.
+    pub(crate) fn count(&self) -> u32 {
+        self.spec.scale.as_ref().map_or(0, |scale| scale.count)
+    }
+}
+
+/// Adds iptables rules in a namespace; the lab's own lock keeps them out of the way of the machine's rules.
+fn restore(lab: &Lab, netns: &NetNs, rules: &str) -> Result<(), RulesError> {
+    lab.probe().iptables()?.restore(netns, Some(&lab.dir().join("xtables.lock")), rules)
 }
 
 /// Namespaces of a subject, in the order in which they are dropped: pods before nodes.
@@ -117,6 +144,18 @@ pub enum Failure {
     /// A namespace's handle.
     #[error(transparent)]
     NetNs(#[from] netlink::NetNsError),
+    /// A CNI plugin.
+    #[error(transparent)]
+    Cni(#[from] crate::cni::CniError),
+    /// A CNI plugin gave no address.
+    #[error("the CNI plugin gave the {pod}'s interface no address")]
+    NoAddress {
+        /// Which pod.
+        pod: String,
+    },
+    /// iptables rules or ipsets.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// It stands, but client and server do not reach each other.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
@@ -132,28 +171,28 @@ macro_rules! failure_from {
         })*
     };
 }
-failure_from!(LabError, netlink::NetlinkError, netlink::NetNsError, Unreachable);
+failure_from!(
+    LabError,
+    RulesError,
+    Unreachable,
+    crate::cni::CniError,
+    netlink::NetlinkError,
+    netlink::NetNsError
+);
 
-/// All subjects, in the order of the report.
-pub fn catalogue() -> Vec<SubjectSpec> {
-    let plain = |name: &str, description: &str, builder: Builder| SubjectSpec {
-        name: name.into(),
-        description: description.into(),
-        emulation: false,
-        scale: None,
-        workloads: &WorkloadKind::ALL,
-        builder,
-    };
-    vec![
-        plain("loopback", "One pod, 127.0.0.1: the limit of what sockets can do.", direct::loopback),
-        plain("veth", "Two pods joined by a veth pair, no node in between.", direct::veth),
-        plain(BASELINE, "Two veths routed through the node, no netfilter.", routed::routed),
-        plain(
-            BASELINE_AGAIN,
-            "A second instance of routed: what differs between the two is noise.",
-            routed::routed,
-        ),
-    ]
+/// The subject of this name.
+///
+/// # Errors
+/// [`BuildError::Unknown`] with the names that are nearest to it.
+pub fn find(name: &str) -> Result<SubjectSpec, BuildError> {
+    let mut specs = catalogue();
+    match specs.iter().position(|spec| spec.name == name) {
+        Some(index) => Ok(specs.swap_remove(index)),
+        None => {
+            let nearest = suggest::nearest(name, specs.iter().map(|spec| spec.name.as_str()));
+            Err(BuildError::Unknown { name: name.into(), nearest })
+        }
+    }
 }
 
 /// Builds the subject of this name: pods, links, rules; then shows that the client reaches the server.
@@ -161,11 +200,8 @@ pub fn catalogue() -> Vec<SubjectSpec> {
 /// # Errors
 /// [`BuildError::Unknown`], [`BuildError::NotRun`] with what is lacking, [`BuildError::Failed`]. Nothing is left behind.
 pub fn build(lab: &Lab, name: &str) -> Result<Built, BuildError> {
-    let specs = catalogue();
-    let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
-        let nearest = suggest::nearest(name, specs.iter().map(|spec| spec.name.as_str()));
-        return Err(BuildError::Unknown { name: name.into(), nearest });
-    };
+    let spec = &find(name)?;
+    lab.probe().check(&spec.needs).map_err(BuildError::NotRun)?;
     let place = lab.place(name);
     let parts = (spec.builder)(&Site { lab, spec, place: place.clone() })?;
     let pair = parts.pair()?;
@@ -226,6 +262,11 @@ impl Built {
     /// The node's namespace (with two nodes: the client's node), if there is a node.
     pub fn node_netns(&self) -> Option<&NetNs> {
         self.parts.nodes.first().map(|node| node.netns())
+    }
+
+    /// The nodes, the client's first.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.parts.nodes.iter()
     }
 
     /// The pods, the client first. On `loopback` there is one.

@@ -9,17 +9,17 @@ use netlink::{MacAddr, NetlinkError, Route};
 use super::{BuildError, MTU, Parts, Site};
 use crate::lab::{LinkSide, Node, Pod, connect};
 
-pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 0, 2));
-pub(super) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 0, 3));
+pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 2);
+pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 3);
 
 /// The next hop of pods whose node has no address on their link; nobody has it, the node's Ethernet address is entered.
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 
 pub(super) fn routed(site: &Site<'_>) -> Result<Parts, BuildError> {
     let node = site.node("node")?;
-    let client = site.pod("client", "eth0", CLIENT)?;
+    let client = site.pod("client", "eth0", CLIENT.into())?;
     attach(&node, &client, "veth-client", None, MTU)?;
-    let server = site.pod("server", "eth0", SERVER)?;
+    let server = site.pod("server", "eth0", SERVER.into())?;
     attach(&node, &server, "veth-server", None, MTU)?;
     Ok(Parts { client, server: Some(server), nodes: vec![node], service: None, forwards: true })
 }

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Subcommands, one file per group.
+
+pub mod lab;
