@@ -3,12 +3,16 @@
 //! this machine's kernel, or a stock kernel in a virtual machine.
 
 pub mod cni;
+pub mod environment;
 pub mod lab;
+pub mod netperf;
 pub mod pair;
 pub mod plan;
 pub mod probe;
 pub mod record;
 pub mod rules;
+pub mod run;
 pub mod subject;
 pub mod tool;
 pub mod vm;
+pub mod workload;

@@ -19,12 +19,19 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Lab(cli::lab::Command),
+    /// Run a plan on this kernel and write what it measured
+    Run(cli::run::Arguments),
+    /// The server process of a phase
+    #[command(hide = true)]
+    Serve,
 }
 
 fn main() -> ExitCode {
     netns_lab::vm::dispatch_guest();
     let result = match Arguments::parse().command {
         Command::Lab(command) => cli::lab::run(command),
+        Command::Run(arguments) => cli::run::run(&arguments),
+        Command::Serve => cli::serve::run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("netns-lab: {error:#}");

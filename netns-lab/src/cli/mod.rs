@@ -2,3 +2,5 @@
 //! Subcommands, one file per group.
 
 pub mod lab;
+pub mod run;
+pub mod serve;
