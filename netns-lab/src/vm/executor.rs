@@ -13,7 +13,7 @@ use super::boot::{Boot, BootError};
 use super::elf::{self, ElfError};
 use super::initramfs::{Entry, Initramfs};
 use super::kernel::{self, Kernel, KernelError, KernelSource};
-use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, Task};
+use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, RunOrders, Task};
 use super::modules::{self, ModulesError};
 use super::programs::{self, ProgramsError};
 use super::qemu::{self, Files, Qemu, QemuError, VmTime};
@@ -137,7 +137,7 @@ pub fn execute(
         machine.probe_kvm(stop)?;
     }
     let environment = machine.environment(options.time);
-    let task = Task::Run { plan: plan.clone(), environment };
+    let task = Task::Run(Box::new(RunOrders { plan: plan.clone(), environment }));
     let (mut record, mut error) = (None, None);
     let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
         Message::Up(release) => on_event(VmEvent::Step(format!("guest is up on {release}"))),
@@ -192,6 +192,10 @@ impl MachineParts {
         if !missing.is_empty() {
             let list = missing.into_iter().collect::<Vec<_>>().join(", ");
             on_event(VmEvent::Note(format!("not on this machine, so not in the guest either: {list}")));
+        }
+        if !set.absent.is_empty() {
+            let list = set.absent.join(", ");
+            on_event(VmEvent::Note(format!("kernel {} has no module {list}", kernel.series)));
         }
         let mut names = Vec::new();
         for module in set.load {

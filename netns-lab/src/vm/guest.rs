@@ -2,6 +2,7 @@
 //! Process 1 of the guest: makes a kernel that has just booted into a place where the lab can run, starts the runner,
 //! looks after orphans, and switches the machine off with a last word on the console.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead};
 use std::os::fd::AsRawFd;
@@ -11,6 +12,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use netlink::{NetNs, Netlink};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
@@ -86,6 +88,7 @@ fn bring_up() -> Result<Orders, GuestError> {
     // Nothing more is loaded on demand: there is no modprobe here for the kernel to run.
     write_file("/proc/sys/kernel/modprobe", "")?;
     nix::unistd::sethostname("ciliate-lab").map_err(failed("set the host name"))?;
+    bring_up_loopback()?;
     if orders.clock == Clock::Virtual {
         thread::sleep(SETTLE);
     }
@@ -149,6 +152,12 @@ fn load_module(file: &str) -> Result<(), GuestError> {
     }
 }
 
+fn bring_up_loopback() -> Result<(), GuestError> {
+    let error = |e: &dyn Display| failed("bring up lo")(io::Error::other(e.to_string()));
+    let own = NetNs::current().map_err(|e| error(&e))?;
+    Netlink::open(&own).and_then(|netlink| netlink.set_up("lo")).map_err(|e| error(&e))
+}
+
 fn write_file(path: &str, contents: &str) -> Result<(), GuestError> {
     fs::write(path, contents).map_err(failed(format!("write {path}")))
 }
@@ -162,7 +171,7 @@ fn carry_out(orders: &Orders) -> Result<i32, GuestError> {
             port.send(&Message::Up(release.trim().to_owned())).map_err(failed("write to the port"))?;
             Ok(0)
         }
-        Task::Run { .. } => run_runner(),
+        Task::Run(_) => run_runner(),
     }
 }
 

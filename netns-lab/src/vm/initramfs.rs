@@ -111,8 +111,11 @@ mod tests {
         tree
     }
 
-    /// Reads an archive back: (path, mode, device, data) by the fields of the format, not by the code above.
-    fn parse(mut archive: &[u8]) -> Vec<(String, u32, (u32, u32), Vec<u8>)> {
+    /// Path, mode, device, data.
+    type Read = (String, u32, (u32, u32), Vec<u8>);
+
+    /// Reads an archive back by the fields of the format, not by the code above.
+    fn parse(mut archive: &[u8]) -> Vec<Read> {
         let mut entries = Vec::new();
         loop {
             assert_eq!(&archive[..6], b"070701");

@@ -43,12 +43,17 @@ pub enum Task {
     /// Nothing but saying that it is up: a probe.
     Hello,
     /// To run a plan.
-    Run {
-        /// The plan.
-        plan: Plan,
-        /// What the record is to say of the machine.
-        environment: VmEnvironment,
-    },
+    Run(Box<RunOrders>),
+}
+
+/// A plan for the guest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOrders {
+    /// The plan.
+    pub plan: Plan,
+    /// What the record is to say of the machine.
+    pub environment: VmEnvironment,
 }
 
 /// One line on the virtio-serial port.
