@@ -164,6 +164,7 @@ fn terminal_table_has_a_line_for_every_subject_and_the_noise_floor() {
     }
     assert_eq!(table.matches("noise floor").count(), 2);
     assert!(table.contains("not run: kernel lacks CONFIG_NETKIT"));
+    assert!(table.contains("  calico-like-0 (emulation) "));
 }
 
 #[test]
