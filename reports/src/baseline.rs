@@ -47,7 +47,7 @@ pub struct BaselineEntry {
     pub ci_low: f64,
     /// Upper end of its 95 % interval.
     pub ci_high: f64,
-    /// Changes below this fraction of 1 are noise.
+    /// Changes below this fraction of 1 are noise, even if the intervals say more.
     pub noise_band: f64,
 }
 
@@ -149,6 +149,7 @@ pub(crate) struct GatedRatio {
     pub placement: Placement,
     pub ratio: Estimate,
     pub band: f64,
+    pub floor: f64,
 }
 
 /// All ratios of a run but those of the A/A pair, which are 1 by construction.
@@ -165,7 +166,8 @@ pub(crate) fn ratios(run: &RunAnalysis<'_>) -> Vec<GatedRatio> {
                         workload: group.workload,
                         placement: group.placement,
                         ratio,
-                        band: band(clock, group, &ratio),
+                        band: band(clock, group),
+                        floor: group.noise.map_or(0.0, |n| n.band()),
                     })
                 },
             )
@@ -173,11 +175,11 @@ pub(crate) fn ratios(run: &RunAnalysis<'_>) -> Vec<GatedRatio> {
         .collect()
 }
 
-/// The noise band of one ratio of one run, a fraction of 1.
+/// What is noise whatever the interval of a ratio says, a fraction of 1.
 ///
 /// In virtual time, what was seen between runs that differ only in their seed, rounded up: 0.5 % (RR), 2 % (CRR), 3 % (stream). In
-/// wall time no less than that, nor than the A/A floor, nor than the half width of the ratio's own interval.
-fn band(clock: Clock, group: &Group, ratio: &Estimate) -> f64 {
+/// wall time no less than that, nor than the A/A floor: two instances of one topology differ by it.
+fn band(clock: Clock, group: &Group) -> f64 {
     let least = match group.workload {
         WorkloadKind::TcpRr | WorkloadKind::UdpRr => 0.005,
         WorkloadKind::TcpCrr => 0.02,
@@ -185,11 +187,23 @@ fn band(clock: Clock, group: &Group, ratio: &Estimate) -> f64 {
     };
     match clock {
         Clock::Virtual => least,
+        // A band of 1 or more would let everything pass, and is what no committed baseline may hold.
+        Clock::Wall => f64::max(least, group.noise.map_or(0.0, |n| n.band())).min(0.99),
+    }
+}
+
+/// The change that a ratio may show before the gate calls it one, a fraction of 1.
+///
+/// In virtual time the band alone. In wall time no less than the A/A floor and the half widths of both intervals together: below that
+/// the intervals overlap, and of the dozens of rows of a run some always would.
+pub(crate) fn tolerance(clock: Clock, then: &BaselineEntry, now: &GatedRatio) -> f64 {
+    let band = then.noise_band.max(now.band);
+    match clock {
+        Clock::Virtual => band,
         Clock::Wall => {
-            let floor = group.noise.map_or(0.0, |n| n.band());
-            let half = ratio.interval.half_width() / ratio.median;
-            // A band of 1 or more would let everything pass, and is what no committed baseline may hold.
-            f64::max(least, floor).max(half).min(0.99)
+            let half_then = (then.ci_high - then.ci_low) / 2.0 / then.ratio;
+            let half_now = now.ratio.interval.half_width() / now.ratio.median;
+            band.max(now.floor + half_then + half_now)
         }
     }
 }

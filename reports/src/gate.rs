@@ -8,7 +8,7 @@ use netns_lab::plan::{Placement, WorkloadKind};
 use netns_lab::record::RunRecord;
 
 use crate::analysis::RunAnalysis;
-use crate::baseline::{Baseline, BaselineEntry, GatedRatio, ratios};
+use crate::baseline::{Baseline, BaselineEntry, GatedRatio, ratios, tolerance};
 use crate::files::FileError;
 use crate::identity::Identity;
 
@@ -158,7 +158,7 @@ fn compare(run: &RunAnalysis<'_>, now: &[GatedRatio], entry: &BaselineEntry, fac
         row.verdict = Verdict::Missing(why_missing(run, entry));
         return row;
     };
-    let band = entry.noise_band.max(found.band) * factor;
+    let band = tolerance(run.record.clock, entry, found) * factor;
     let change = found.ratio.median / entry.ratio - 1.0;
     (row.now, row.change, row.band) = (Some(found.ratio.median), Some(change), Some(band));
     row.verdict = match change {

@@ -47,7 +47,9 @@ pub fn latency(cell: &Cell) -> Option<Latency> {
 
 /// The upper bound of the bucket that holds the quantile `q` (0 to 1) of an ascending histogram.
 pub fn percentile(histogram: &[(u64, u64)], q: f64) -> Option<u64> {
-    let wanted = ((total(histogram) as f64 * q).ceil() as u128).max(1);
+    let count = total(histogram);
+    // The product is rounded to 53 bits, so it may pass the count.
+    let wanted = ((count as f64 * q).ceil() as u128).clamp(1, count.max(1));
     let mut seen = 0_u128;
     histogram.iter().find_map(|(ns, n)| {
         seen += u128::from(*n);

@@ -4,12 +4,29 @@
 mod synthetic;
 
 use std::fs;
+use std::sync::LazyLock;
 
 use netns_lab::record::Samples;
 use reports::{Error, read_samples, terminal_table, write_report};
 
 /// Where to leave the report of the synthetic samples for a look at it; a temporary directory otherwise.
 const KEEP: &str = "REPORTS_TEST_OUT";
+
+/// Rendered once for all tests that only read.
+static SAMPLES: LazyLock<Samples> = LazyLock::new(synthetic::samples);
+static WRITTEN: LazyLock<(String, String, String)> = LazyLock::new(|| written(&SAMPLES));
+
+/// One workload of a few subjects, for tests that change something.
+fn few() -> Samples {
+    let mut samples = SAMPLES.clone();
+    for run in &mut samples.runs {
+        run.plan.phases.truncate(2);
+        let phases = run.plan.phases.clone();
+        run.cells
+            .retain(|c| phases.iter().any(|p| (p.workload.kind, p.placement) == (c.workload, c.placement)));
+    }
+    samples
+}
 
 fn written(samples: &Samples) -> (String, String, String) {
     let temporary = tempfile::tempdir().unwrap();
@@ -43,14 +60,13 @@ fn well_formed(html: &str) -> Vec<String> {
 
 #[test]
 fn page_is_well_formed_and_names_all_subjects_in_every_chart_of_ratios() {
-    let samples = synthetic::samples();
-    let (html, ..) = written(&samples);
+    let html = &WRITTEN.0;
     if let Some(keep) = std::env::var_os(KEEP) {
-        write_report(&samples, keep.as_ref()).unwrap();
-        fs::write(std::path::Path::new(&keep).join("samples.json"), serde_json::to_vec(&samples).unwrap())
+        write_report(&SAMPLES, keep.as_ref()).unwrap();
+        fs::write(std::path::Path::new(&keep).join("samples.json"), serde_json::to_vec(&*SAMPLES).unwrap())
             .unwrap();
     }
-    let seen = well_formed(&html);
+    let seen = well_formed(html);
     assert_eq!(seen.iter().filter(|s| *s == "svg").count() % 2, 0);
     let chart = &html[html.find("aria-label=\"TCP_CRR: latency relative to routed\"").unwrap()..];
     let chart = &chart[..chart.find("</svg>").unwrap()];
@@ -65,7 +81,7 @@ fn page_is_well_formed_and_names_all_subjects_in_every_chart_of_ratios() {
 
 #[test]
 fn page_needs_nothing_from_elsewhere() {
-    let (html, ..) = written(&synthetic::samples());
+    let html = &WRITTEN.0;
     for word in ["href=\"http", "src=", "url(", "@import"] {
         assert!(!html.contains(word), "{word}");
     }
@@ -73,12 +89,15 @@ fn page_needs_nothing_from_elsewhere() {
 
 #[test]
 fn same_samples_give_the_same_bytes() {
-    assert_eq!(written(&synthetic::samples()), written(&synthetic::samples()));
+    let (json, temporary) = (serde_json::to_vec(&few()).unwrap(), tempfile::tempdir().unwrap());
+    let path = temporary.path().join("samples.json");
+    fs::write(&path, json).unwrap();
+    assert_eq!(written(&few()), written(&read_samples(&path).unwrap()));
 }
 
 #[test]
 fn nine_charts_of_the_announcement_are_drawn_and_say_what_is_not_measured() {
-    let (html, ..) = written(&synthetic::samples());
+    let html = &WRITTEN.0;
     let section = &html[html.find("id=\"announcement\"").unwrap()..];
     assert_eq!(section.matches("<svg").count(), 9);
     assert_eq!(section.matches("Cilium 1.4 announcement, 2019-02-12").count(), 1);
@@ -91,7 +110,7 @@ fn nine_charts_of_the_announcement_are_drawn_and_say_what_is_not_measured() {
 
 #[test]
 fn markdown_states_the_command_the_clock_the_noise_and_what_was_not_run() {
-    let (_, markdown, _) = written(&synthetic::samples());
+    let markdown = &WRITTEN.1;
     for text in [
         "```\ncargo xtask bench --quick --out bench-out\n```",
         "one executed instruction counts as one nanosecond",
@@ -117,9 +136,8 @@ fn markdown_states_the_command_the_clock_the_noise_and_what_was_not_run() {
 
 #[test]
 fn summary_has_an_entry_for_every_planned_cell_with_figures_or_a_reason() {
-    let samples = synthetic::samples();
-    let (.., summary) = written(&samples);
-    let entries: Vec<serde_json::Value> = serde_json::from_str(&summary).unwrap();
+    let (samples, summary) = (&*SAMPLES, &WRITTEN.2);
+    let entries: Vec<serde_json::Value> = serde_json::from_str(summary).unwrap();
     let planned: usize = samples.runs.iter().map(|r| r.plan.subjects.len() * r.plan.phases.len()).sum();
     assert_eq!(entries.len(), planned);
     for entry in &entries {
@@ -140,17 +158,18 @@ fn summary_has_an_entry_for_every_planned_cell_with_figures_or_a_reason() {
 
 #[test]
 fn terminal_table_has_a_line_for_every_subject_and_the_noise_floor() {
-    let table = terminal_table(&synthetic::samples());
+    let table = terminal_table(&SAMPLES);
     for (name, ..) in synthetic::SUBJECTS {
         assert!(table.lines().any(|l| l.trim_start().starts_with(name)), "{name}");
     }
     assert_eq!(table.matches("noise floor").count(), 2);
     assert!(table.contains("not run: kernel lacks CONFIG_NETKIT"));
+    assert!(table.contains("  calico-like-0 (emulation) "));
 }
 
 #[test]
 fn hostile_names_are_escaped_everywhere() {
-    let mut samples = synthetic::samples();
+    let mut samples = few();
     let evil = "<script>alert('x')</script>|\u{1b}[31m\n`";
     samples.command = evil.to_owned();
     samples.runs[0].not_run[0].reason = evil.to_owned();
@@ -169,17 +188,17 @@ fn hostile_names_are_escaped_everywhere() {
 fn a_directory_that_is_not_there_is_an_error_with_its_name() {
     let temporary = tempfile::tempdir().unwrap();
     let missing = temporary.path().join("not-there");
-    let error = write_report(&synthetic::samples(), &missing).unwrap_err();
+    let error = write_report(&few(), &missing).unwrap_err();
     assert!(matches!(error, Error::File(_)));
     assert!(error.to_string().contains("not-there/summary.json"), "{error}");
 }
 
 #[test]
-fn a_full_disk_is_an_error_and_leaves_no_half_file() {
+fn a_file_that_cannot_be_replaced_is_an_error_and_leaves_no_half_file() {
     // A directory where a file must go cannot be renamed over: the write fails after the contents were written.
     let temporary = tempfile::tempdir().unwrap();
     fs::create_dir(temporary.path().join("report.md")).unwrap();
-    let error = write_report(&synthetic::samples(), temporary.path()).unwrap_err();
+    let error = write_report(&few(), temporary.path()).unwrap_err();
     assert!(error.to_string().starts_with("cannot write "), "{error}");
     let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
@@ -204,7 +223,7 @@ fn malformed_samples_are_refused_with_the_field() {
     );
     assert!(refused(r#"{"schema":9,"command":"x","started_unix_s":1,"runs":[]}"#).contains("schema 9"));
     assert!(refused(r#"{"schema":1,"command":"x","started_unix_s":1,"runs":[]} {}"#).contains("trailing"));
-    let samples = synthetic::samples();
+    let samples = few();
     fs::write(&path, serde_json::to_vec(&samples).unwrap()).unwrap();
     assert_eq!(read_samples(&path).unwrap(), samples);
 }

@@ -253,7 +253,7 @@ pub fn samples() -> Samples {
     let host: Vec<&str> =
         SUBJECTS.iter().map(|s| s.0).filter(|s| !lacks.iter().any(|(name, _)| name == s)).collect();
     let vm = ["loopback", "veth", "routed", "routed-again", "ipvlan-l2", "ipvlan-l3", "ipvlan-l3s", "netkit"];
-    let host = record(&host, &lacks, Machine { seed: 1, noise: 0.01, rounds: 100 });
+    let host = record(&host, &lacks, Machine { seed: 1, noise: 0.01, rounds: 60 });
     Samples {
         schema: SCHEMA,
         command: "cargo xtask bench --quick --out bench-out".to_owned(),
