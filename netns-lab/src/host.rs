@@ -96,7 +96,8 @@ pub fn execute(
     let ended = AtomicBool::new(false);
     let status = thread::scope(|scope| {
         let pid = Pid::from_raw(child.id() as i32);
-        scope.spawn(|| forward_stop(pid, stop, &ended));
+        let ended = &ended;
+        scope.spawn(move || forward_stop(pid, stop, ended));
         read_events(&mut child, on_event);
         let status = child.wait();
         ended.store(true, Ordering::Release);

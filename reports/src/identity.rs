@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use netns_lab::plan::{Placement, WorkloadSpec};
+use netns_lab::plan::{Phase, Plan, WorkloadSpec};
 use netns_lab::record::{Clock, Executor, RunRecord};
 use serde::{Deserialize, Serialize};
 
@@ -33,18 +33,8 @@ pub struct Identity {
     pub tools: BTreeMap<String, String>,
     /// Scheduling, governor, mitigations, sysctls, offloads.
     pub settings: BTreeMap<String, String>,
-    /// The sizes of each workload at each placement.
-    pub workloads: Vec<PlacedWorkload>,
-}
-
-/// A workload's sizes at a placement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlacedWorkload {
-    /// The sizes.
-    pub workload: WorkloadSpec,
-    /// The placement.
-    pub placement: Placement,
+    /// What was run: a gate runs the same again.
+    pub plan: Plan,
 }
 
 /// How a run's environment differs from a baseline's.
@@ -72,7 +62,6 @@ impl Identity {
         {
             settings.extend(map.iter().map(|(name, value)| (format!("{prefix} {name}"), value.clone())));
         }
-        let phases = run.plan.phases.iter();
         Self {
             executor: run.executor,
             clock: run.clock,
@@ -85,9 +74,8 @@ impl Identity {
             cmdline: vm.cmdline,
             tools: e.tools.clone(),
             settings,
-            workloads: phases
-                .map(|p| PlacedWorkload { workload: p.workload.clone(), placement: p.placement })
-                .collect(),
+            // Of this machine, and not of what is compared.
+            plan: Plan { self_check: None, ..run.plan.clone() },
         }
     }
 
@@ -117,12 +105,12 @@ impl Identity {
 
     /// A phase of the baseline with other sizes now, or without any. Phases that are only in the run do no harm.
     fn other_workloads(&self, now: &Self) -> Vec<String> {
-        let find = |placed: &PlacedWorkload| {
-            now.workloads
-                .iter()
-                .find(|w| w.workload.kind == placed.workload.kind && w.placement == placed.placement)
+        let find = |was: &Phase| {
+            let same = |is: &&Phase| is.workload.kind == was.workload.kind && is.placement == was.placement;
+            now.plan.phases.iter().find(same)
         };
-        self.workloads
+        self.plan
+            .phases
             .iter()
             .filter_map(|was| {
                 let what = format!("{} at {}", was.workload.kind, was.placement);

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Error, Result, bail};
-use netns_lab::plan::{BASELINE, BASELINE_AGAIN, Plan, SelfCheckPlan};
+use netns_lab::plan::{Plan, SelfCheckPlan};
 use netns_lab::record::{Clock, Executor, RunRecord};
 use netns_lab::subject;
 use netns_lab::vm::{KernelSeries, VmTime};
@@ -214,7 +214,7 @@ fn self_check(places: &Places, smoke: bool) -> Result<Option<SelfCheckPlan>> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use netns_lab::plan::SCHEMA;
+    use netns_lab::plan::{BASELINE, BASELINE_AGAIN, SCHEMA};
     use netns_lab::record::{Environment, NotRun, SelfCheck};
 
     use super::*;
