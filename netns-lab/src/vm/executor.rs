@@ -17,8 +17,9 @@ use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, RunOrders, Task}
 use super::modules::{self, ModulesError};
 use super::programs::{self, ProgramsError};
 use super::qemu::{self, Files, Qemu, QemuError, VmTime};
-use crate::plan::{Placement, Plan};
+use crate::plan::{Phase, Placement, Plan};
 use crate::record::{Clock, RunRecord, VmEnvironment};
+use crate::run::{Estimate, Event};
 
 /// Memory of the guest, MiB.
 pub const MEMORY_MIB: u32 = 768;
@@ -48,6 +49,8 @@ pub enum VmEvent {
     Step(String),
     /// Something that the user should know.
     Note(String),
+    /// What the run in the guest says, with this machine's seconds in place of the guest's.
+    Run(Event),
 }
 
 /// Why the VM gave no record.
@@ -139,9 +142,17 @@ pub fn execute(
     let environment = machine.environment(options.time);
     let task = Task::Run(Box::new(RunOrders { plan: plan.clone(), environment }));
     let (mut record, mut error) = (None, None);
+    let mut progress = None;
     let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
-        Message::Up(release) => on_event(VmEvent::Step(format!("guest is up on {release}"))),
+        Message::Up(release) => {
+            progress = Some(WallProgress::new(plan));
+            on_event(VmEvent::Step(format!("guest is up on {release}")));
+        }
         Message::Note(note) => on_event(VmEvent::Note(note)),
+        Message::Run(event) => {
+            let progress = progress.get_or_insert_with(|| WallProgress::new(plan));
+            on_event(VmEvent::Run(progress.in_wall_time(event)));
+        }
         Message::Record(sent) => record = Some(sent),
         Message::Error(sent) => error = Some(sent),
     });
@@ -158,6 +169,29 @@ fn validate(time: VmTime, plan: &Plan) -> Result<(), VmError> {
     match (time, two) {
         (VmTime::Virtual, Some(phase)) => Err(VmError::Placement(phase.placement, phase.workload.kind)),
         _ => Ok(()),
+    }
+}
+
+/// Tells how long a run takes in this machine's time. A guest's virtual seconds say nothing about that.
+struct WallProgress {
+    estimate: Estimate,
+    phase: u32,
+}
+
+impl WallProgress {
+    fn new(plan: &Plan) -> Self {
+        let rounds = |phase: &Phase| u64::from(phase.rounds) + u64::from(phase.warmup_rounds);
+        Self { estimate: Estimate::new(plan.phases.iter().map(rounds).collect()), phase: 0 }
+    }
+
+    fn in_wall_time(&mut self, event: Event) -> Event {
+        let Event::Progress(mut progress) = event else { return event };
+        if progress.phase != self.phase {
+            self.phase = progress.phase;
+            self.estimate.begin(progress.phase.saturating_sub(1) as usize);
+        }
+        (progress.elapsed_s, progress.left_s) = self.estimate.seconds(u64::from(progress.round));
+        Event::Progress(progress)
     }
 }
 

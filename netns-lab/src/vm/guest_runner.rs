@@ -1,24 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The process in the guest that runs the plan and sends the record.
 
-use super::guest_port::GuestPort;
-use super::message::{Message, ORDERS_PATH, Orders};
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Runs the plan of the orders and ends with status 0 when the record was sent.
+use super::guest_port::GuestPort;
+use super::message::{Message, ORDERS_PATH, Orders, Task};
+use crate::record::{Executor, RunRecord};
+use crate::run::{self, Event, Options, RunError};
+
+/// Exit status after a failure that was reported through the port.
+const REPORTED: i32 = 1;
+
+/// Why there is no record.
+#[derive(Debug, thiserror::Error)]
+enum RunnerError {
+    #[error("read {ORDERS_PATH}: {0}")]
+    Orders(io::Error),
+    #[error("{ORDERS_PATH} has no plan")]
+    NoPlan,
+    #[error("listen for the word to stop: {0}")]
+    Stop(io::Error),
+    #[error("write to the port: {0}")]
+    Port(io::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs the plan of the orders; ends with status 0 when the record has been sent.
 pub fn main() -> ! {
     let rc = match GuestPort::open() {
-        Ok(mut port) => {
-            let orders = std::fs::read(ORDERS_PATH).map(|o| serde_json::from_slice::<Orders>(&o));
-            let text = match orders {
-                Ok(Ok(_)) => "this program has no runner".to_owned(),
-                other => format!("{other:?}"),
-            };
-            i32::from(port.send(&Message::Error(text)).is_ok())
-        }
+        Ok(mut port) => match run_plan(&mut port).and_then(|record| send(&mut port, Message::Record(record)))
+        {
+            Ok(()) => 0,
+            Err(e) => {
+                eprintln!("lab guest: {e}");
+                let _ = port.send(&Message::Error(e.to_string()));
+                REPORTED
+            }
+        },
         Err(e) => {
             eprintln!("lab guest: open the port to the host: {e}");
-            1
+            REPORTED
         }
     };
     std::process::exit(rc)
+}
+
+fn run_plan(port: &mut GuestPort) -> Result<Box<RunRecord>, RunnerError> {
+    let orders = fs::read(ORDERS_PATH).map_err(RunnerError::Orders)?;
+    let orders: Orders = serde_json::from_slice(&orders).map_err(|e| RunnerError::Orders(e.into()))?;
+    let Task::Run(run_orders) = orders.task else { return Err(RunnerError::NoPlan) };
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop)).map_err(RunnerError::Stop)?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    send(port, Message::Up(release.trim().to_owned()))?;
+    let mut told = None;
+    let mut progress = |event: &Event| {
+        // Once a round is enough, and each message costs the guest some time.
+        if let Event::Progress(p) = event
+            && told.replace((p.phase, p.round)) == Some((p.phase, p.round))
+        {
+            return;
+        }
+        if let Err(e) = port.send(&Message::Run(event.clone())) {
+            eprintln!("lab guest: write to the port: {e}");
+        }
+    };
+    let options = Options {
+        executor: Executor::Vm,
+        clock: orders.clock,
+        vm: Some(run_orders.environment),
+        server_program: "/proc/self/exe".into(),
+        stop: &stop,
+        progress: &mut progress,
+    };
+    Ok(Box::new(run::execute(&run_orders.plan, options)?))
+}
+
+fn send(port: &mut GuestPort, message: Message) -> Result<(), RunnerError> {
+    port.send(&message).map_err(RunnerError::Port)
 }

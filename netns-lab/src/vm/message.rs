@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 use crate::record::{Clock, RunRecord, VmEnvironment};
+use crate::run::Event;
 
 /// Where the guest finds its orders.
 pub const ORDERS_PATH: &str = "/lab/orders.json";
@@ -63,6 +64,8 @@ pub enum Message {
     Up(String),
     /// Something that the user should know.
     Note(String),
+    /// What the run says of itself. Its seconds are the guest's.
+    Run(Event),
     /// The result.
     Record(Box<RunRecord>),
     /// Why there is no result.

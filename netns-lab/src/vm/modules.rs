@@ -19,7 +19,6 @@ const WANTED: &[&str] = &[
     "virtio_console",
     // Links.
     "af_packet",
-    "unix",
     "veth",
     "bridge",
     "br_netfilter",
