@@ -9,5 +9,6 @@ pub mod plan;
 pub mod probe;
 pub mod record;
 pub mod rules;
+pub mod scenario;
 pub mod subject;
 pub mod tool;

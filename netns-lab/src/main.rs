@@ -19,11 +19,14 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Lab(cli::lab::Command),
+    /// Run scenarios: real packets over subjects, expected to be allowed, refused or dropped
+    Scenario(cli::scenario::Scenario),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lab(command) => cli::lab::run(command),
+        Command::Scenario(arguments) => cli::scenario::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("netns-lab: {error:#}");

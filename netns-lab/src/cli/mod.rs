@@ -2,3 +2,4 @@
 //! Subcommands, one file per group.
 
 pub mod lab;
+pub mod scenario;
