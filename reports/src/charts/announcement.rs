@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The announcement's charts drawn again: published ratios beside ours, ours from one executor only.
+
+use netns_lab::plan::Placement;
+use plotters::style::RGBColor;
+
+use super::ChartError;
+use super::canvas::PALETTE;
+use super::panels::{Bar, Mark, Panel, PanelChart, RowLabel};
+use crate::analysis::RunAnalysis;
+use crate::announcement::{Configuration, Metric, PublishedChart};
+use crate::figures;
+use crate::latency::latency;
+use crate::pairing::{Place, fastest, time_per_transaction};
+use crate::statistics::estimate;
+
+/// A chart and what must be said under it.
+#[derive(Clone, Debug)]
+pub struct Redrawn {
+    /// The `<svg>` element.
+    pub svg: String,
+    /// Which run is shown, or why none is.
+    pub caption: String,
+}
+
+/// Draws one of the announcement's charts with the counterparts that `runs` measured.
+///
+/// # Errors
+/// When the backend refuses an element.
+pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Redrawn, ChartError> {
+    let run = shown(chart, runs);
+    let panels = chart.metrics().iter().map(|metric| panel(chart, *metric, run)).collect();
+    let drawing = PanelChart {
+        title: format!("{} ({}.png)", chart.title, chart.file),
+        rows: chart.bars.iter().map(|b| label(chart, b, run, runs)).collect(),
+        panels,
+        origin: 0.0,
+        reference: Some(1.0),
+        series: vec![
+            ("published 2019 (no spread was published)".to_owned(), PUBLISHED),
+            ("measured here".to_owned(), PALETTE[0]),
+        ],
+        numbers: if chart.metrics().len() > 1 { 104.0 } else { 170.0 },
+    };
+    Ok(Redrawn { svg: drawing.draw()?, caption: caption(chart, run) })
+}
+
+/// Lighter than any colour of ours, so that it is told apart without colours too.
+const PUBLISHED: RGBColor = RGBColor(165, 165, 165);
+
+fn label(
+    chart: &PublishedChart,
+    bar: &Configuration,
+    run: Option<&RunAnalysis<'_>>,
+    runs: &[RunAnalysis<'_>],
+) -> RowLabel {
+    let info = run.and_then(|r| r.info(chart.counterpart(bar)));
+    let shown = run.is_some_and(|run| measured(chart, run, bar));
+    RowLabel {
+        name: bar.name.to_owned(),
+        note: (!shown).then(|| why_not(chart, bar, run, runs)),
+        hatched: info.is_some_and(|i| i.emulation),
+    }
+}
+
+fn place<'a>(chart: &PublishedChart, run: &RunAnalysis<'a>) -> Place<'a> {
+    Place { run: run.record, workload: chart.workload, placement: Placement::OneCore }
+}
+
+fn measured(chart: &PublishedChart, run: &RunAnalysis<'_>, bar: &Configuration) -> bool {
+    let group = run.group(chart.workload, Placement::OneCore);
+    group.and_then(|g| g.row(chart.counterpart(bar))).is_some_and(|row| row.figures().is_some())
+}
+
+/// The run with the reference and the most counterparts; the first of equals.
+fn shown<'r, 'a>(chart: &PublishedChart, runs: &'r [RunAnalysis<'a>]) -> Option<&'r RunAnalysis<'a>> {
+    let counterparts = |run: &RunAnalysis<'_>| chart.bars.iter().filter(|b| measured(chart, run, b)).count();
+    runs.iter().rev().filter(|run| measured(chart, run, &chart.reference)).max_by_key(|run| counterparts(run))
+}
+
+fn panel(chart: &PublishedChart, metric: Metric, run: Option<&RunAnalysis<'_>>) -> Panel {
+    let ours = |bar| run.and_then(|run| our_ratio(chart, metric, run, bar)).unwrap_or(Mark::Empty);
+    let marks = chart.bars.iter().map(|bar| vec![published(chart, metric, bar), ours(bar)]).collect();
+    let better = if metric.lower_is_better() { "below 1 is faster" } else { "above 1 is faster" };
+    let axis = format!("ratio, no unit; {better}");
+    // What the numbers are says the text above all charts: there is no room for it in a quarter of a chart.
+    Panel { title: metric.title().to_owned(), axis, numbers: String::new(), marks }
+}
+
+fn published(chart: &PublishedChart, metric: Metric, bar: &Configuration) -> Mark {
+    let reference = chart.published(&chart.reference, metric);
+    let (Some(value), Some(reference)) = (chart.published(bar, metric), reference) else {
+        return Mark::Note("not published".to_owned());
+    };
+    let ratio = value / reference;
+    let text = format!("{ratio:.2} ({} {})", figures::number(value), metric.unit());
+    Mark::Bar(Bar { value: ratio, interval: None, text })
+}
+
+/// Our ratio to the counterpart of the reference bar. Round trip, minimum, rate and throughput are paired slice by slice; mean and p99 are of
+/// the whole run's histograms, which know no pairs, so they come without interval.
+fn our_ratio(
+    chart: &PublishedChart,
+    metric: Metric,
+    run: &RunAnalysis<'_>,
+    bar: &Configuration,
+) -> Option<Mark> {
+    let (subject, reference) = (chart.counterpart(bar), chart.counterpart(&chart.reference));
+    let place = place(chart, run);
+    let of_histogram = |figure: fn(&crate::latency::Latency) -> f64| {
+        let value = figure(&latency(place.cell(subject)?)?) / figure(&latency(place.cell(reference)?)?);
+        value.is_finite().then(|| Bar { value, interval: None, text: format!("{value:.2} (no interval)") })
+    };
+    let paired = |ratios: Vec<f64>| {
+        let e = estimate(&ratios)?;
+        let (low, high) = (e.interval.low, e.interval.high);
+        let text = format!("{:.2} [{low:.2}, {high:.2}]", e.median);
+        Some(Bar { value: e.median, interval: Some((low, high)), text })
+    };
+    let times = || place.ratios(subject, reference, time_per_transaction);
+    let bar = match metric {
+        Metric::RoundTrip => paired(times()),
+        Metric::Rate | Metric::Throughput => paired(times().into_iter().map(|r| 1.0 / r).collect()),
+        Metric::Min => paired(place.ratios(subject, reference, fastest)),
+        Metric::Mean => of_histogram(|l| l.mean),
+        Metric::P99 => of_histogram(|l| l.p99),
+    };
+    bar.map(Mark::Bar)
+}
+
+fn why_not(
+    chart: &PublishedChart,
+    bar: &Configuration,
+    run: Option<&RunAnalysis<'_>>,
+    runs: &[RunAnalysis<'_>],
+) -> String {
+    let subject = chart.counterpart(bar);
+    if !runs.iter().any(|r| measured(chart, r, bar)) {
+        format!("not measured: needs {subject}")
+    } else if run.is_some() {
+        format!("{subject}: in another executor")
+    } else {
+        format!("{subject}: no ratio, see caption")
+    }
+}
+
+fn caption(chart: &PublishedChart, run: Option<&RunAnalysis<'_>>) -> String {
+    let reference =
+        format!("{} = 1 (counterpart `{}`)", chart.reference.name, chart.counterpart(&chart.reference));
+    let Some(run) = run else {
+        return format!(
+            "Reference bar: {reference}. The reference has no measured counterpart at 1 core in any run here, so no measured ratio \
+             can be shown in this chart."
+        );
+    };
+    let pairs: Vec<String> = chart
+        .bars
+        .iter()
+        .filter(|b| measured(chart, run, b))
+        .map(|b| {
+            let subject = chart.counterpart(b);
+            let emulation = run.info(subject).is_some_and(|i| i.emulation);
+            format!("{} → {subject}{}", b.name, if emulation { " (emulation)" } else { "" })
+        })
+        .collect();
+    format!("Reference bar: {reference}. Measured: {}, 1 core: {}.", run.title(), pairs.join("; "))
+}

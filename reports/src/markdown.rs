@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `report.md`: the report for a terminal, a pull request or a mail.
+
+use std::fmt::Write;
+
+use crate::analysis::{Analysis, Group, RunAnalysis};
+use crate::table;
+use crate::{figures, wording};
+
+/// Renders the whole report.
+pub fn render(analysis: &Analysis<'_>) -> String {
+    let mut out = String::from("# Container datapaths measured\n\n");
+    if analysis.partial() {
+        out += "**PARTIAL: this run was interrupted. What is here is valid, some is missing.**\n\n";
+    }
+    let samples = analysis.samples;
+    line(&mut out, &format!("Measured {}.", figures::utc(samples.started_unix_s)));
+    line(&mut out, "Every number here comes from `samples.json` by this command:");
+    let fence = if samples.command.contains("```") { "~~~~" } else { "```" };
+    line(&mut out, &format!("{fence}\n{}\n{fence}", samples.command));
+    for problem in &analysis.problems {
+        let _ = writeln!(out, "- **Note** {}", text(problem));
+    }
+    if !analysis.problems.is_empty() {
+        out.push('\n');
+    }
+    line(&mut out, &wording::ratio());
+    line(&mut out, wording::EMULATION);
+    for run in &analysis.runs {
+        section(&mut out, run);
+    }
+    out
+}
+
+fn section(out: &mut String, run: &RunAnalysis<'_>) {
+    line(out, &format!("## {}", text(&run.title())));
+    line(out, wording::clock(run.record));
+    line(out, &wording::self_check(run).iter().map(|l| text(l)).collect::<Vec<_>>().join("  \n"));
+    for group in &run.groups {
+        table(out, group);
+    }
+    line(out, "### Environment");
+    let mut rows = wording::environment(&run.record.environment);
+    rows.push(("MTU, bytes".to_owned(), wording::mtu(run.record)));
+    out.push_str("| fact | value |\n|---|---|\n");
+    for (name, value) in rows {
+        let _ = writeln!(out, "| {} | {} |", text(&name), text(&value));
+    }
+    out.push('\n');
+    line(out, "### Subjects");
+    for subject in &run.record.subjects {
+        let mark = if subject.emulation { " (emulation)" } else { "" };
+        let _ = writeln!(out, "- `{}`{mark}: {}", text(&subject.name), text(&subject.description));
+    }
+    for missing in &run.record.not_run {
+        let _ = writeln!(out, "- `{}`: not run: {}", text(&missing.subject), text(&missing.reason));
+    }
+    out.push('\n');
+}
+
+fn table(out: &mut String, group: &Group) {
+    line(out, &format!("### {}", group.title()));
+    line(out, &format!("{} {} {}", wording::traffic(group), wording::slices(group), wording::noise(group)));
+    let headings = table::headings(group);
+    let _ = writeln!(out, "| {} |", headings.join(" | "));
+    let _ = writeln!(out, "|--:|:--|{}", "--:|".repeat(headings.len() - 2));
+    for row in table::ordered(group) {
+        let cells = match &row.outcome {
+            Ok(figures) => table::figure_cells(group, figures).join(" | "),
+            Err(reason) => format!("not run: {}{}", text(reason), " |".repeat(headings.len() - 3)),
+        };
+        let _ = writeln!(out, "| {} | {} | {cells} |", table::rank(row), text(&row.label()));
+    }
+    out.push('\n');
+}
+
+/// Text from a file on one line, with nothing that Markdown would read as a table or as HTML.
+fn text(raw: &str) -> String {
+    let mut escaped = String::with_capacity(raw.len());
+    for c in raw.chars() {
+        match c {
+            '|' => escaped.push_str("\\|"),
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push_str("\n\n");
+}

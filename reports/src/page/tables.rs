@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables of the page.
+
+use std::fmt::Write;
+
+use super::{code, escape};
+use crate::analysis::{Group, RunAnalysis, subjects as names};
+use crate::figures::NONE;
+use crate::{figures as write_figures, table, wording};
+
+/// Ratio of every subject under every workload, coloured where it differs from the baseline beyond the noise, and a sentence on each group.
+pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
+    out.push_str("<ul>\n");
+    for group in &run.groups {
+        let _ = writeln!(out, "<li>{}</li>", code(&sentence(group)));
+    }
+    out.push_str("</ul>\n<table>\n<tr><th class=\"name\">ratio to routed, ± half of the 95 % interval</th>");
+    for group in &run.groups {
+        let _ = write!(out, "<th>{}<br>{}</th>", group.workload, group.placement);
+    }
+    out.push_str("</tr>\n");
+    for name in names(run.record) {
+        let rows: Vec<_> = run.groups.iter().filter_map(|g| Some((g, g.row(name)?))).collect();
+        let Some((_, first)) = rows.first() else { continue };
+        let _ = write!(out, "<tr><td class=\"name\">{}</td>", escape(&first.label()));
+        if let (true, Err(reason)) = (rows.iter().all(|(_, r)| r.outcome.is_err()), &first.outcome) {
+            let _ = writeln!(
+                out,
+                "<td class=\"note\" colspan=\"{}\">not run: {}</td></tr>",
+                run.groups.len(),
+                escape(reason)
+            );
+            continue;
+        }
+        for (group, row) in rows {
+            verdict_cell(out, group, row);
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("<tr><td class=\"name\">noise floor (A/A)</td>");
+    for group in &run.groups {
+        let floor = group.noise.map_or(NONE.to_owned(), |n| write_figures::percent(n.band()));
+        let _ = write!(out, "<td>{floor}</td>");
+    }
+    out.push_str("</tr>\n</table>\n");
+    out.push_str(
+        "<p class=\"muted\">Blue: faster than routed, orange: slower, where the interval widened by the noise floor does not contain 1.</p>\n",
+    );
+}
+
+fn verdict_cell(out: &mut String, group: &Group, row: &crate::analysis::Row) {
+    let Some(ratio) = row.figures().and_then(|f| f.ratio) else {
+        let _ = write!(out, "<td>{NONE}</td>");
+        return;
+    };
+    let interval = ratio.interval.widened(group.noise.map_or(0.0, |n| n.band()));
+    let class = match () {
+        () if interval.high < 1.0 => " class=\"faster\"",
+        () if interval.low > 1.0 => " class=\"slower\"",
+        () => "",
+    };
+    let half = ratio.interval.half_width();
+    let _ = write!(out, "<td{class}>{:.3} <small>±{half:.3}</small></td>", ratio.median);
+}
+
+/// Who is first and who is last.
+fn sentence(group: &Group) -> String {
+    let ranked: Vec<_> =
+        group.rows.iter().filter_map(|r| Some((r, r.figures()?.ratio?, r.figures()?.rank?))).collect();
+    let list = |wanted: usize| {
+        let named = ranked.iter().filter(|(_, _, rank)| *rank == wanted);
+        named.map(|(r, e, _)| format!("{} {:.3}", r.label(), e.median)).collect::<Vec<_>>().join(", ")
+    };
+    let (first, last) =
+        (ranked.iter().map(|(_, _, rank)| *rank).min(), ranked.iter().map(|(_, _, rank)| *rank).max());
+    match (first, last) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}: fastest {}; slowest {}.", group.title(), list(first), list(last))
+        }
+        (Some(_), _) => format!("{}: no order; all intervals overlap.", group.title()),
+        _ => format!("{}: no ratio was measured.", group.title()),
+    }
+}
+
+/// All figures of a group.
+pub fn figures(out: &mut String, group: &Group) {
+    let headings = table::headings(group);
+    out.push_str("<table class=\"figures\">\n<tr>");
+    for heading in &headings {
+        let class = if *heading == "subject" { " class=\"name\"" } else { "" };
+        let _ = write!(out, "<th{class}>{}</th>", heading.replace(' ', "<br>"));
+    }
+    out.push_str("</tr>\n");
+    for row in table::ordered(group) {
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td class=\"name\">{}</td>",
+            table::rank(row),
+            escape(&row.label()).replace(" (emulation)", "<br><small>(emulation)</small>")
+        );
+        match &row.outcome {
+            Ok(figures) => {
+                for cell in table::figure_cells(group, figures) {
+                    let _ = write!(out, "<td>{}</td>", with_small_spread(&cell));
+                }
+            }
+            Err(reason) => {
+                let _ = write!(
+                    out,
+                    "<td class=\"note\" colspan=\"{}\">not run: {}</td>",
+                    headings.len() - 2,
+                    escape(reason)
+                );
+            }
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</table>\n");
+}
+
+/// The spread goes on a line of its own, smaller.
+fn with_small_spread(cell: &str) -> String {
+    match cell.split_once(' ') {
+        Some((figure, spread)) => format!("{}<br><small>{}</small>", escape(figure), escape(spread)),
+        None => escape(cell),
+    }
+}
+
+/// The environment of a run.
+pub fn environment(out: &mut String, run: &RunAnalysis<'_>) {
+    let mut rows = wording::environment(&run.record.environment);
+    rows.push(("MTU, bytes".to_owned(), wording::mtu(run.record)));
+    out.push_str("<table class=\"facts\">\n");
+    for (name, value) in rows {
+        let _ = writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", escape(&name), escape(&value));
+    }
+    out.push_str("</table>\n");
+}
+
+/// What each subject is, or why it was not run.
+pub fn subjects(out: &mut String, run: &RunAnalysis<'_>) {
+    out.push_str("<table class=\"facts\">\n");
+    for subject in &run.record.subjects {
+        let mark = if subject.emulation { " (emulation)" } else { "" };
+        let (name, description) = (escape(&subject.name), escape(&subject.description));
+        let _ = writeln!(out, "<tr><th>{name}{mark}</th><td>{description}</td></tr>");
+    }
+    for missing in &run.record.not_run {
+        let (name, reason) = (escape(&missing.subject), escape(&missing.reason));
+        let _ = writeln!(out, "<tr><th>{name}</th><td>not run: {reason}</td></tr>");
+    }
+    out.push_str("</table>\n");
+}

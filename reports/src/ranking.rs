@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ranks of subjects of one group: no order where intervals overlap.
+
+use crate::statistics::Interval;
+
+/// Ranks of intervals, 1 for the lowest. Subjects whose intervals overlap, directly or through a third, share a rank; the
+/// next rank counts all that are before it (1, 1, 3). The caller widens the intervals by the noise floor.
+pub fn ranks(intervals: &[Interval]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..intervals.len()).collect();
+    order.sort_by(|a, b| intervals[*a].low.total_cmp(&intervals[*b].low));
+    let mut ranks = vec![0; intervals.len()];
+    let (mut rank, mut reach) = (0, f64::NEG_INFINITY);
+    for (place, index) in order.into_iter().enumerate() {
+        let interval = intervals[index];
+        if rank == 0 || interval.low > reach {
+            rank = place + 1;
+        }
+        reach = reach.max(interval.high);
+        ranks[index] = rank;
+    }
+    ranks
+}
