@@ -9,6 +9,8 @@ mod file;
 mod probe;
 mod run;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use answer::{AnswerError, Answering};
