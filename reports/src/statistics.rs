@@ -12,7 +12,7 @@ pub const RESAMPLES: usize = 2000;
 /// probability 1 - 2 / 2^n, which passes 95 % at six.
 pub const MIN_PAIRS: usize = 6;
 
-const SEED: u64 = 0x5eed_0f_c111_a7e0;
+const SEED: u64 = 0x5eed_0fc1_11a7_e000;
 
 /// A closed range.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use netns_lab::record::{Clock, Samples};
 use crate::analysis::{Analysis, Group, RunAnalysis, subjects};
 use crate::figures::{self, NONE};
 
-const COLUMN: usize = 18;
+const COLUMN: usize = 13;
 
 /// One table per run: time per transaction relative to `routed`, with half the width of its 95 % interval.
 pub fn terminal_table(samples: &Samples) -> String {
@@ -34,7 +34,11 @@ fn table(out: &mut String, run: &RunAnalysis<'_>) {
         one_line(&run.title())
     );
     let names = subjects(run.record);
-    let first = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max("noise floor".len());
+    let label = |name: &str| {
+        let row = run.groups.iter().find_map(|g| g.row(name));
+        one_line(&row.map_or(name.to_owned(), |r| r.label()))
+    };
+    let first = names.iter().map(|n| label(n).chars().count()).max().unwrap_or(0).max("noise floor".len());
     let _ = write!(out, "  {:first$}", "");
     for group in &run.groups {
         let _ = write!(out, " {:>COLUMN$}", format!("{}/{}", group.workload, group.placement.cores()));
@@ -42,7 +46,7 @@ fn table(out: &mut String, run: &RunAnalysis<'_>) {
     out.push('\n');
     for name in names {
         let reason = run.groups.iter().all(|g| g.row(name).is_none_or(|r| r.figures().is_none()));
-        let _ = write!(out, "  {:first$}", one_line(name));
+        let _ = write!(out, "  {:first$}", label(name));
         if reason {
             let why = run.groups.iter().find_map(|g| g.row(name)?.outcome.as_ref().err());
             let _ = writeln!(out, " not run: {}", one_line(why.map_or("nothing was planned", |w| w)));

@@ -66,7 +66,7 @@ fn page_is_well_formed_and_names_all_subjects_in_every_chart_of_ratios() {
         fs::write(std::path::Path::new(&keep).join("samples.json"), serde_json::to_vec(&*SAMPLES).unwrap())
             .unwrap();
     }
-    let seen = well_formed(&html);
+    let seen = well_formed(html);
     assert_eq!(seen.iter().filter(|s| *s == "svg").count() % 2, 0);
     let chart = &html[html.find("aria-label=\"TCP_CRR: latency relative to routed\"").unwrap()..];
     let chart = &chart[..chart.find("</svg>").unwrap()];
@@ -164,6 +164,7 @@ fn terminal_table_has_a_line_for_every_subject_and_the_noise_floor() {
     }
     assert_eq!(table.matches("noise floor").count(), 2);
     assert!(table.contains("not run: kernel lacks CONFIG_NETKIT"));
+    assert!(table.contains("  calico-like-0 (emulation) "));
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Frame {
             let x = self.at(*count);
             canvas.line((x, TOP), (x, bottom), GRID, 1.0)?;
             // A count too near to its left neighbour gets no number.
-            if x - last >= 38.0 {
+            if x - last >= 30.0 {
                 canvas.text(&count.to_string(), (x, bottom + 12.0), Type::new(11.0, MUTED, Align::Middle))?;
                 last = x;
             }
