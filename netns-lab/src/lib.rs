@@ -13,6 +13,7 @@ pub mod probe;
 pub mod record;
 pub mod rules;
 pub mod run;
+pub mod scenario;
 pub mod subject;
 pub mod tool;
 pub mod vm;

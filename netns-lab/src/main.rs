@@ -24,6 +24,8 @@ enum Command {
     /// The server process of a phase
     #[command(hide = true)]
     Serve,
+    /// Run scenarios: real packets over subjects, expected to be allowed, refused or dropped
+    Scenario(cli::scenario::Scenario),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Lab(command) => cli::lab::run(command),
         Command::Run(arguments) => cli::run::run(&arguments),
         Command::Serve => cli::serve::run(),
+        Command::Scenario(arguments) => cli::scenario::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("netns-lab: {error:#}");

@@ -9,8 +9,10 @@ use std::fmt::Write;
 pub struct CoveredScenario {
     /// The folder under `scenarios/`.
     pub area: String,
-    /// The behaviour that it shows.
+    /// The name of its file, without the ending.
     pub name: String,
+    /// The behaviour that it shows, in a sentence.
+    pub sentence: String,
     /// What it covers, for example `service/cluster-ip`.
     pub covers: Vec<String>,
     /// The subjects over which it runs.
@@ -22,15 +24,16 @@ pub fn render_coverage(scenarios: &[CoveredScenario]) -> String {
     let sorted: BTreeSet<&CoveredScenario> = scenarios.iter().collect();
     let mut out = String::from(
         "# Coverage\n\nGenerated from the scenarios' own `covers`; do not edit. What is not in the second table is not shown by any \
-         scenario.\n\n## Scenarios\n\n| area | scenario | covers | subjects |\n|---|---|---|---|\n",
+         scenario.\n\n## Scenarios\n\n| scenario | behaviour | covers | subjects |\n|---|---|---|---|\n",
     );
     let mut by_item: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for scenario in &sorted {
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} |",
+            "| {}/{} | {} | {} | {} |",
             cell(&scenario.area),
             cell(&scenario.name),
+            cell(&scenario.sentence),
             list(&scenario.covers),
             list(&scenario.subjects)
         );

@@ -8,6 +8,7 @@ fn scenario(area: &str, name: &str, covers: &[&str]) -> CoveredScenario {
     CoveredScenario {
         area: area.to_owned(),
         name: name.to_owned(),
+        sentence: format!("It shows that {name}"),
         covers: owned(covers),
         subjects: owned(&["veth", "bridge"]),
     }
@@ -21,7 +22,7 @@ fn coverage_lists_every_scenario_and_every_item_in_one_order() {
     ];
     let page = render_coverage(&scenarios);
     assert!(
-        page.contains("| connectivity | pods-reach-each-other | tcp, udp\\|icmp | bridge, veth |"),
+        page.contains("| connectivity/pods-reach-each-other | It shows that pods-reach-each-other | tcp, udp\\|icmp | bridge, veth |"),
         "{page}"
     );
     assert!(

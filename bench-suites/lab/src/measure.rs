@@ -80,6 +80,7 @@ pub fn in_vm(
     let mut on_event = |event| match event {
         VmEvent::Step(step) => display.update(0.0, &step, None),
         VmEvent::Note(note) => display.note(&note),
+        VmEvent::Run(event) => show(&mut display, &event),
     };
     vm::execute(&options, plan, &mut on_event, stop).with_context(|| format!("in the virtual machine ({series})"))
 }

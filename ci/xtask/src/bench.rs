@@ -18,7 +18,7 @@ const NETPERF: &str = "CILIATE_NETPERF_DIR";
 
 /// Runs the suite with these arguments.
 pub fn run<S: AsRef<OsStr>>(workspace: &Workspace, args: &[S]) -> Result<u8> {
-    let suite = cargo::build(workspace, "bench-lab", "bench-lab")?;
+    let suite = cargo::build_static(workspace, "bench-lab", "bench-lab")?;
     if asks_for_help(args) {
         return child::run(Command::new(suite).args(args));
     }

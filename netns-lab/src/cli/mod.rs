@@ -4,3 +4,4 @@
 pub mod lab;
 pub mod run;
 pub mod serve;
+pub mod scenario;

@@ -82,7 +82,7 @@ fn tests(workspace: &Workspace, fast: bool) -> Result<Counts> {
 fn scenarios(workspace: &Workspace, _: bool) -> Result<Counts> {
     let binary = cargo::build_static(workspace, "netns-lab", "netns-lab")?;
     let all = Scenarios { filters: Vec::new(), list: false, json: false };
-    counts::run(&mut lab::scenario_command(&binary, &workspace.root, &all, true))
+    counts::run(&mut lab::scenario_command(&binary, &workspace.root, &all, lab::on_ci()))
 }
 
 fn coverage(workspace: &Workspace, _: bool) -> Result<Counts> {

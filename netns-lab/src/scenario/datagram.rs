@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The UDP and ICMP probes: one datagram there and back. Both sockets are connected and ask for ICMP errors, so that
+//! the kernel hands over at once what any router on the way says of them.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
+};
+
+use super::probe::{Outcome, ProbeError, Shot, is_refusal, is_timeout};
+use super::stream::left;
+
+/// Room for the longest datagram.
+const MAX: usize = 65_536;
+
+/// One UDP datagram there and back.
+pub(super) fn udp(shot: &Shot, payload: &[u8]) -> Result<Outcome, ProbeError> {
+    let socket = UdpSocket::bind(shot.from()).map_err(ProbeError::client("bind a UDP socket"))?;
+    connect(&socket, shot.to)?;
+    exchange(&socket, payload, payload, shot.within, |datagram| Some(datagram))
+}
+
+/// One ICMP or ICMPv6 echo request and its reply.
+pub(super) fn icmp(shot: &Shot, payload: &[u8]) -> Result<Outcome, ProbeError> {
+    let (family, protocol) = match shot.to {
+        SocketAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
+        SocketAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
+    };
+    let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+        .map_err(|e| ProbeError::client("open a raw ICMP socket")(e.into()))?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(shot.from()))
+        .map_err(|e| ProbeError::client("bind a raw ICMP socket")(e.into()))?;
+    // To the standard library a socket is a socket: connect, send and receive are the same calls.
+    let socket = UdpSocket::from(fd);
+    connect(&socket, SocketAddr::new(shot.to.ip(), 0))?;
+    let echo = Echo::new(shot.to.is_ipv6());
+    exchange(&socket, &echo.request(payload), payload, shot.within, |packet| echo.payload_of_reply(packet))
+}
+
+fn connect(socket: &UdpSocket, to: SocketAddr) -> Result<(), ProbeError> {
+    match to {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
+    }
+    .map_err(|e| ProbeError::client("ask for ICMP errors")(e.into()))?;
+    socket.connect(to).map_err(|source| ProbeError::NoRoute { address: to.ip(), source })
+}
+
+/// Sends, and waits for what `payload_of` takes for an answer; anything else that comes in is passed over.
+fn exchange(
+    socket: &UdpSocket,
+    request: &[u8],
+    expected: &[u8],
+    within: Duration,
+    payload_of: impl Fn(&[u8]) -> Option<&[u8]>,
+) -> Result<Outcome, ProbeError> {
+    let deadline = Instant::now() + within;
+    let mut buffer = vec![0; MAX];
+    let mut received = socket.send(request).map(|_| 0);
+    loop {
+        match received {
+            Ok(length) => match payload_of(&buffer[..length]).filter(|_| length > 0) {
+                Some(back) if back == expected => return Ok(Outcome::Allowed),
+                Some(back) if expected.starts_with(back) => {
+                    let end = "the datagram ended".into();
+                    return Err(ProbeError::Partial { got: back.len(), sent: expected.len(), end });
+                }
+                Some(_) => return Err(ProbeError::Altered),
+                None => {}
+            },
+            Err(e) if is_timeout(&e) => return Ok(Outcome::Dropped),
+            Err(e) if is_refusal(&e) => return Ok(Outcome::Refused),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(ProbeError::client("send and receive")(e)),
+        }
+        received = left(deadline)
+            .and_then(|left| socket.set_read_timeout(Some(left)))
+            .and_then(|()| socket.recv(&mut buffer));
+    }
+}
+
+/// One echo request, told from others by its identifier.
+struct Echo {
+    v6: bool,
+    id: u16,
+}
+
+impl Echo {
+    fn new(v6: bool) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        Self { v6, id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Types of request and reply, RFC 792 and RFC 4443.
+    fn types(&self) -> (u8, u8) {
+        if self.v6 { (128, 129) } else { (8, 0) }
+    }
+
+    fn request(&self, payload: &[u8]) -> Vec<u8> {
+        let [high, low] = self.id.to_be_bytes();
+        let mut packet = vec![self.types().0, 0, 0, 0, high, low, 0, 1];
+        packet.extend_from_slice(payload);
+        // For ICMPv6 the kernel does it: the sum covers addresses that only it knows yet.
+        if !self.v6 {
+            let sum = checksum(&packet).to_be_bytes();
+            packet[2..4].copy_from_slice(&sum);
+        }
+        packet
+    }
+
+    /// The payload of our own reply; `None` for any other packet. A raw IPv4 socket gives the IP header, too.
+    fn payload_of_reply<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let header = if self.v6 { 0 } else { usize::from(packet.first()? & 0xf) * 4 };
+        let message = packet.get(header..)?;
+        let (fixed, payload) = message.split_at_checked(8)?;
+        let ours = fixed[0] == self.types().1 && fixed[1] == 0 && fixed[4..6] == self.id.to_be_bytes();
+        ours.then_some(payload)
+    }
+}
+
+/// The Internet checksum, RFC 1071.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let [_, _, high, low] = sum.to_be_bytes();
+    !u16::from_be_bytes([high, low])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_of_a_packet_with_its_checksum_is_zero() {
+        let request = Echo { v6: false, id: 0x1234 }.request(b"odd number");
+        assert_eq!(checksum(&request), 0);
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    }
+
+    #[test]
+    fn only_our_own_reply_is_taken_and_torn_packets_are_passed_over() {
+        let echo = Echo { v6: false, id: 7 };
+        let mut reply = vec![0x45; 20];
+        reply.extend([0, 0, 0, 0, 0, 7, 0, 1]);
+        reply.extend(b"abc");
+        assert_eq!(echo.payload_of_reply(&reply), Some(&b"abc"[..]));
+        assert_eq!(Echo { v6: false, id: 8 }.payload_of_reply(&reply), None);
+        for end in 0..28 {
+            assert_eq!(echo.payload_of_reply(&reply[..end]), None, "{end}");
+        }
+        reply[20] = 8;
+        assert_eq!(echo.payload_of_reply(&reply), None, "a request is no reply");
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One probe: an exchange with an address, and what became of it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use super::file::{Expectation, Kind};
+use super::{datagram, stream};
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Its answer came back whole.
+    Allowed,
+    /// Somebody said no: a TCP reset, or an ICMP error.
+    Refused,
+    /// Nothing came back in time.
+    Dropped,
+}
+
+impl Outcome {
+    /// As a person says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl From<Expectation> for Outcome {
+    fn from(expectation: Expectation) -> Self {
+        match expectation {
+            Expectation::Allowed => Self::Allowed,
+            Expectation::Refused => Self::Refused,
+            Expectation::Dropped => Self::Dropped,
+        }
+    }
+}
+
+/// A probe had no outcome that a scenario can expect.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The client's own routes do not lead there: nothing was sent.
+    #[error("the client has no route to {address}: {source}")]
+    NoRoute {
+        /// Where to.
+        address: IpAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The client itself failed.
+    #[error("{action}: {source}")]
+    Client {
+        /// What was tried.
+        action: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It was let through, and then was not.
+    #[error("{got} of {sent} bytes came back, then {end}")]
+    Partial {
+        /// Bytes that came back.
+        got: usize,
+        /// Bytes that were to come back.
+        sent: usize,
+        /// How it ended.
+        end: String,
+    },
+    /// Other bytes came back than were sent.
+    #[error("other bytes came back than were sent")]
+    Altered,
+    /// The client's namespace.
+    #[error(transparent)]
+    NetNs(#[from] netlink::NetNsError),
+}
+
+impl ProbeError {
+    pub(super) fn client(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Client { action, source }
+    }
+}
+
+/// What is sent where.
+#[derive(Clone, Copy, Debug)]
+pub struct Shot {
+    /// What is sent.
+    pub kind: Kind,
+    /// From which address; `None`: the one that the kernel takes.
+    pub source: Option<IpAddr>,
+    /// Where to; ICMP does not look at the port.
+    pub to: SocketAddr,
+    /// Payload, bytes.
+    pub size: u32,
+    /// Until when; after that it counts as dropped.
+    pub within: Duration,
+}
+
+/// Sends one probe from the calling thread's namespace.
+///
+/// # Errors
+/// [`ProbeError`] when it was neither allowed, refused nor dropped.
+pub fn send(shot: &Shot) -> Result<Outcome, ProbeError> {
+    route(shot)?;
+    let payload = payload(shot.size);
+    match shot.kind {
+        Kind::Tcp => stream::exchange(shot, &payload),
+        Kind::Udp => datagram::udp(shot, &payload),
+        Kind::Icmp => datagram::icmp(shot, &payload),
+    }
+}
+
+impl Shot {
+    /// The address to bind to before anything is sent.
+    pub(super) fn from(&self) -> SocketAddr {
+        let any: IpAddr = if self.to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        SocketAddr::new(self.source.unwrap_or(any), 0)
+    }
+}
+
+/// Bytes that a reflection of anything else does not have in this order.
+fn payload(size: u32) -> Vec<u8> {
+    (0..size).map(|n| (n.wrapping_mul(31) >> 3).to_le_bytes()[0] ^ 0xc1).collect()
+}
+
+/// Connecting a UDP socket sends nothing, it only looks the route up. So an error that comes later is another's word.
+fn route(shot: &Shot) -> Result<(), ProbeError> {
+    let socket = UdpSocket::bind(shot.from()).map_err(ProbeError::client("bind to the source address"))?;
+    // Port 0 is none to connect to; the route does not depend on it.
+    let to = SocketAddr::new(shot.to.ip(), shot.to.port().max(1));
+    socket.connect(to).map_err(|source| ProbeError::NoRoute { address: to.ip(), source })
+}
+
+/// Whether an error is the word of an ICMP message or a reset.
+pub(super) fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+    ) || matches!(
+        error.raw_os_error(),
+        Some(libc::EACCES | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::ENONET)
+    )
+}
+
+/// Whether an error is that of a deadline which passed.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
