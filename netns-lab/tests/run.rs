@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use netlink::NetNs;
+use netns_lab::lab::{Listed, list};
 use netns_lab::plan::Plan;
 use netns_lab::record::RunRecord;
 use netns_lab::run::Event;
@@ -70,11 +71,9 @@ fn refused(plan: &serde_json::Value, says: &str) {
     assert!(!files.out().exists());
 }
 
-/// Namespaces of the lab of process `pid`.
-fn namespaces_of(pid: u32) -> Vec<String> {
-    let mut names = NetNs::names().unwrap();
-    names.retain(|name| name.starts_with("clab") && name.contains(&pid.to_string()));
-    names
+/// The lab that process `pid` has made, and its namespaces.
+fn lab_of(pid: u32) -> Option<Listed> {
+    list().unwrap().into_iter().find(|lab| lab.state.as_ref().is_some_and(|state| state.owner_pid == pid))
 }
 
 #[test]
@@ -92,7 +91,11 @@ fn a_plan_becomes_a_record_with_a_cell_for_each_subject_and_phase() {
     assert!(record.cells.iter().all(|cell| cell.slices.len() == 3));
     assert_eq!(record.self_check.not_run.as_deref(), Some("not asked for"));
     assert_eq!(record.environment.offloads.get("gso").map(String::as_str), Some("on"));
-    assert!(record.environment.sysctls.contains_key("net.ipv4.tcp_congestion_control"));
+    let congestion = record.environment.sysctls.get("net.ipv4.tcp_congestion_control");
+    assert_eq!(congestion.map(String::as_str), Some("reno"));
+    let host = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    let stated = record.environment.sysctls.get("net.ipv4.tcp_congestion_control (host)");
+    assert_eq!(stated.map(String::as_str), Some(host.trim()));
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         serde_json::from_str::<Event>(line).unwrap();
     }
@@ -124,6 +127,8 @@ fn ctrl_c_leaves_a_valid_partial_record_and_a_clean_machine() {
         // Until the measurement is under way.
         let under_way = lines.by_ref().any(|line| line.unwrap().contains(r#""round":"#));
         assert!(under_way);
+        let lab = lab_of(child.id()).expect("a lab of the run");
+        assert!(lab.namespaces.len() >= 4, "{lab:?}");
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         lines.for_each(drop);
         assert!(child.wait().unwrap().success());
@@ -131,7 +136,9 @@ fn ctrl_c_leaves_a_valid_partial_record_and_a_clean_machine() {
         assert!(record.interrupted);
         assert!(!record.cells.is_empty());
         assert!(record.cells.iter().all(|cell| !cell.slices.is_empty() && cell.slices.len() < 100_000));
-        assert_eq!(namespaces_of(child.id()), [""; 0]);
+        let left = NetNs::names().unwrap();
+        assert!(lab.namespaces.iter().all(|name| !left.contains(name)), "{left:?}");
+        assert!(list().unwrap().iter().all(|other| other.name != lab.name));
     }
 }
 
@@ -181,7 +188,7 @@ fn a_full_disk_is_one_line_and_nothing_is_left() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert_eq!(error.lines().count(), 1, "{error}");
-    assert!(error.contains("No space left on device"), "{error}");
+    assert_eq!(error.matches("No space left on device").count(), 1, "{error}");
     assert_eq!(fs::read_dir(&small).unwrap().count(), 0);
 }
 
