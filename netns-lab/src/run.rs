@@ -28,8 +28,8 @@ pub use write::{WriteError, write_record};
 /// Descriptors that a process needs beside its connections.
 const OTHER_DESCRIPTORS: u64 = 256;
 
-/// Linux's own default.
-const CONGESTION_CONTROL: &str = "cubic";
+/// Built into every kernel and permitted in every namespace, which the kernel's usual default, cubic, is not.
+const CONGESTION_CONTROL: &str = "reno";
 
 /// What the caller knows and the plan does not.
 pub struct Options<'a> {
@@ -293,7 +293,7 @@ impl Run<'_, '_> {
 /// environment in the record is read from the pods afterwards and says which it was.
 fn fix_congestion_control(built: &Built) {
     for pod in built.pods() {
-        if let Err(error) = pod.set_sysctl("net.ipv4.tcp_congestion_control", CONGESTION_CONTROL) {
+        if let Err(error) = pod.set_sysctl("net/ipv4/tcp_congestion_control", CONGESTION_CONTROL) {
             eprintln!("netns-lab: {}: keeps the host's congestion control: {error}", built.info().name);
         }
     }
