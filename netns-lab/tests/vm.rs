@@ -16,31 +16,38 @@ use netns_lab::vm::{self, KernelSeries, KernelSource, VmError, VmEvent, VmOption
 /// Generous: an emulated boot takes 10 s on an idle core.
 const DEADLINE: Duration = Duration::from_secs(240);
 
-/// The static lab program: the one that `cargo xtask` has built, or one that is built here.
+/// Cargo's target directory.
+fn target_dir() -> &'static Path {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    tmp.parent().expect("cargo puts its tmp into the target directory")
+}
+
+/// The static lab program: the one that `cargo xtask` has built, or the same built here.
 fn lab_binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         if let Some(path) = std::env::var_os("CILIATE_LAB_BINARY") {
             return path.into();
         }
-        let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
         let target = "x86_64-unknown-linux-gnu";
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "netns-lab", "--bin", "netns-lab", "--target", target])
-            .arg("--target-dir")
-            .arg(&target_dir)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .args(["build", "--quiet", "--release", "--package", "netns-lab", "--bin", "netns-lab"])
+            .args(["--target", target, "--target-dir"])
+            .arg(target_dir())
+            .arg("--config")
+            .arg(format!("target.{target}.rustflags=[\"-Ctarget-feature=+crt-static\"]"))
+            .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .status()
             .expect("run cargo");
         assert!(status.success(), "the static lab program does not build");
-        target_dir.join(target).join("debug/netns-lab")
+        target_dir().join(target).join("release/netns-lab")
     })
 }
 
 fn options(series: KernelSeries, time: VmTime) -> VmOptions {
     let cache = std::env::var_os("CILIATE_LAB_CACHE");
-    let cache = cache.map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-cache"), PathBuf::from);
+    let cache = cache.map_or_else(|| target_dir().join("lab/cache"), PathBuf::from);
     VmOptions {
         kernel: KernelSource::Apt(series),
         time,
