@@ -69,6 +69,9 @@ pub enum Lab {
         /// Labs in use, too
         #[arg(long)]
         all: bool,
+        /// Only these, of those that `ls` lists
+        #[arg(value_name = "LAB")]
+        labs: Vec<String>,
     },
     /// List the subjects and what a packet passes in each
     Subjects,

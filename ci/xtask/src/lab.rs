@@ -33,7 +33,7 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
     match command {
         Lab::Up { subject } => lab.args(["up", subject]),
         Lab::Ls => lab.arg("ls"),
-        Lab::Clean { all } => lab.arg("clean").args(all.then_some("--all")),
+        Lab::Clean { all, labs } => lab.arg("clean").args(all.then_some("--all")).arg("--").args(labs),
         Lab::Subjects => lab.arg("subjects"),
     };
     child::run(&mut lab)
