@@ -64,8 +64,15 @@ pub enum Lab {
     },
     /// List what the lab has left standing
     Ls,
-    /// Remove everything that carries the lab's name, and nothing else
-    Clean,
+    /// Remove what `up` and killed runs have left: what carries the lab's name, and nothing else
+    Clean {
+        /// Labs in use, too
+        #[arg(long)]
+        all: bool,
+        /// Only these, of those that `ls` lists
+        #[arg(value_name = "LAB")]
+        labs: Vec<String>,
+    },
     /// List the subjects and what a packet passes in each
     Subjects,
 }

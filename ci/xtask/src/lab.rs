@@ -24,7 +24,7 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
         Lab::Up { .. } => {
             setup::run(workspace, &HOST_SUBJECTS)?;
         }
-        Lab::Clean => {
+        Lab::Clean { .. } => {
             setup::run(workspace, &[Need::Root])?;
         }
         Lab::Ls | Lab::Subjects => {}
@@ -33,7 +33,7 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
     match command {
         Lab::Up { subject } => lab.args(["up", subject]),
         Lab::Ls => lab.arg("ls"),
-        Lab::Clean => lab.arg("clean"),
+        Lab::Clean { all, labs } => lab.arg("clean").args(all.then_some("--all")).arg("--").args(labs),
         Lab::Subjects => lab.arg("subjects"),
     };
     child::run(&mut lab)
