@@ -110,7 +110,11 @@ pub fn execute(
         // What the program said is worth more than how it ended; without a word the status has to do.
         let _ = errors.seek(SeekFrom::Start(0)).and_then(|_| errors.read_to_string(&mut said));
         let said = said.trim().strip_prefix("netns-lab: ").unwrap_or(said.trim()).to_owned();
-        return Err(HostError::Failed(if said.is_empty() { format!("the lab ended with {status}") } else { said }));
+        return Err(HostError::Failed(if said.is_empty() {
+            format!("the lab ended with {status}")
+        } else {
+            said
+        }));
     }
     let record = std::fs::read(&record_path).map_err(file("read", &record_path))?;
     serde_json::from_slice(&record).map_err(|source| HostError::Record { path: record_path, source })
@@ -181,6 +185,9 @@ mod tests {
         let stop = AtomicBool::new(true);
         let error = execute(&lab, &plan(), dir.path(), &mut |_| {}, &stop).unwrap_err();
         // The signal may come before the trap is set; either way the program ends and the run is no success.
-        assert!(["interrupted", "the lab ended with signal: 2 (SIGINT)"].contains(&&*error.to_string()), "{error}");
+        assert!(
+            ["interrupted", "the lab ended with signal: 2 (SIGINT)"].contains(&&*error.to_string()),
+            "{error}"
+        );
     }
 }

@@ -229,7 +229,13 @@ mod tests {
         RunRecord {
             executor: Executor::Host,
             clock: Clock::Wall,
-            plan: Plan { schema: SCHEMA, subjects: Vec::new(), phases: Vec::new(), self_check: None, handicap: None },
+            plan: Plan {
+                schema: SCHEMA,
+                subjects: Vec::new(),
+                phases: Vec::new(),
+                self_check: None,
+                handicap: None,
+            },
             environment: Environment::default(),
             subjects: Vec::new(),
             not_run: not_run.collect(),

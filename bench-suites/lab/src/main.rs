@@ -72,10 +72,16 @@ fn run(args: &Args, comparison: &Comparison) -> Result<u8> {
     }
     let started = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let measured = comparison.measure(args, &places, &output, &stop);
-    let samples =
-        Samples { schema: SCHEMA, command: typed_command(), started_unix_s: started.as_secs(), runs: measured.runs };
+    let samples = Samples {
+        schema: SCHEMA,
+        command: typed_command(),
+        started_unix_s: started.as_secs(),
+        runs: measured.runs,
+    };
     if samples.runs.is_empty() {
-        return Err(measured.error.unwrap_or_else(|| anyhow::anyhow!("stopped before anything was measured")));
+        return Err(measured
+            .error
+            .unwrap_or_else(|| anyhow::anyhow!("stopped before anything was measured")));
     }
     // What was measured before a failure is still a report.
     output.write_samples(&samples)?;
@@ -113,7 +119,11 @@ fn judge(args: &Args, comparison: &Comparison, runs: &[RunRecord]) -> Result<u8>
 fn typed_command() -> String {
     let quoted = std::env::args().skip(1).map(|arg| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:".contains(c);
-        if !arg.is_empty() && arg.chars().all(plain) { arg } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+        if !arg.is_empty() && arg.chars().all(plain) {
+            arg
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
     });
     ["cargo xtask bench".to_owned()].into_iter().chain(quoted).collect::<Vec<_>>().join(" ")
 }

@@ -36,8 +36,9 @@ impl Places {
     /// When this program was started by hand without it.
     pub fn from_environment() -> Result<Self> {
         let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let needed =
-            |name: &str| place(name).with_context(|| format!("{name} is not set: start this with `cargo xtask bench`"));
+        let needed = |name: &str| {
+            place(name).with_context(|| format!("{name} is not set: start this with `cargo xtask bench`"))
+        };
         Ok(Self {
             lab_binary: needed("CILIATE_LAB_BINARY")?,
             cache_dir: needed("CILIATE_LAB_CACHE")?,
@@ -82,7 +83,8 @@ pub fn in_vm(
         VmEvent::Note(note) => display.note(&note),
         VmEvent::Run(event) => show(&mut display, &event),
     };
-    vm::execute(&options, plan, &mut on_event, stop).with_context(|| format!("in the virtual machine ({series})"))
+    vm::execute(&options, plan, &mut on_event, stop)
+        .with_context(|| format!("in the virtual machine ({series})"))
 }
 
 fn show(display: &mut Display, event: &Event) {
@@ -92,7 +94,8 @@ fn show(display: &mut Display, event: &Event) {
         }
         Event::Progress(p) => {
             let done = p.elapsed_s / (p.elapsed_s + p.left_s).max(f64::MIN_POSITIVE);
-            let now = format!("{}, {}: {}, round {}/{}", p.workload, p.placement, p.subject, p.round, p.rounds);
+            let now =
+                format!("{}, {}: {}, round {}/{}", p.workload, p.placement, p.subject, p.round, p.rounds);
             display.update(done, &now, Duration::try_from_secs_f64(p.left_s).ok());
         }
         Event::SelfCheck { workload, round, rounds } => {

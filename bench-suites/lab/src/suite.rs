@@ -27,7 +27,9 @@ pub enum Timing {
 /// An unknown name, with the names that are near it.
 pub fn subjects(asked: &[String], catalogue: &[String]) -> Result<Vec<String>> {
     let in_series = |name: &str, series: &str| {
-        name.strip_prefix(series).and_then(|rest| rest.strip_prefix('-')).is_some_and(|n| n.parse::<u32>().is_ok())
+        name.strip_prefix(series)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .is_some_and(|n| n.parse::<u32>().is_ok())
     };
     for name in asked {
         if !catalogue.iter().any(|known| known == name || in_series(known, name)) {
@@ -69,7 +71,12 @@ pub fn stand_in_plan(args: &Args, subjects: Vec<String>, timing: Timing) -> Resu
 ///
 /// # Errors
 /// Sizes that a workload cannot have; the option is named.
-pub fn plan(args: &Args, subjects: Vec<String>, timing: Timing, self_check: Option<SelfCheckPlan>) -> Result<Plan> {
+pub fn plan(
+    args: &Args,
+    subjects: Vec<String>,
+    timing: Timing,
+    self_check: Option<SelfCheckPlan>,
+) -> Result<Plan> {
     if let Some(handicap) = &args.handicap
         && !subjects.contains(&handicap.subject)
     {
@@ -94,7 +101,9 @@ fn placements(args: &Args, timing: Timing) -> Result<Vec<Placement>> {
         Timing::Virtual if args.cores.is_empty() || args.cores.contains(&Placement::OneCore) => {
             Ok(vec![Placement::OneCore])
         }
-        Timing::Virtual => bail!("--cores 2 is not possible in virtual time, whose machine has one CPU; use --cores 1"),
+        Timing::Virtual => {
+            bail!("--cores 2 is not possible in virtual time, whose machine has one CPU; use --cores 1")
+        }
     }
 }
 
@@ -140,7 +149,13 @@ fn workload(args: &Args, kind: WorkloadKind) -> Result<WorkloadSpec> {
     let larger = (u64::from(request_bytes) + u64::from(response_bytes)).div_ceil(SMALL_BYTES).max(1);
     let shared = if kind == WorkloadKind::TcpStream { 1 } else { larger } * u64::from(args.connections);
     let transactions_per_slice = u32::try_from((small_transactions / shared).max(1)).unwrap_or(1);
-    Ok(WorkloadSpec { kind, request_bytes, response_bytes, connections: args.connections, transactions_per_slice })
+    Ok(WorkloadSpec {
+        kind,
+        request_bytes,
+        response_bytes,
+        connections: args.connections,
+        transactions_per_slice,
+    })
 }
 
 #[cfg(test)]
@@ -154,7 +169,9 @@ mod tests {
     }
 
     fn catalogue() -> Vec<String> {
-        ["loopback", "veth", BASELINE, BASELINE_AGAIN, "calico-like-0", "calico-like-100"].map(String::from).into()
+        ["loopback", "veth", BASELINE, BASELINE_AGAIN, "calico-like-0", "calico-like-100"]
+            .map(String::from)
+            .into()
     }
 
     #[test]
@@ -180,7 +197,8 @@ mod tests {
 
     #[test]
     fn sizes_that_a_workload_cannot_have_are_refused_with_the_option() {
-        let error = |words: &[&str]| plan(&args(words), catalogue(), Timing::Wall, None).unwrap_err().to_string();
+        let error =
+            |words: &[&str]| plan(&args(words), catalogue(), Timing::Wall, None).unwrap_err().to_string();
         assert!(error(&["--request-bytes", "70000"]).starts_with("--request-bytes 70000: UDP_RR"));
         assert!(error(&["--response-bytes", "0"]).starts_with("--response-bytes 0"));
         assert!(error(&["--connections", "0"]).starts_with("--connections 0"));
@@ -189,7 +207,9 @@ mod tests {
     #[test]
     fn large_requests_and_many_connections_make_no_longer_slices() {
         let per_slice = |words: &[&str]| {
-            plan(&args(words), catalogue(), Timing::Wall, None).unwrap().phases[0].workload.transactions_per_slice
+            plan(&args(words), catalogue(), Timing::Wall, None).unwrap().phases[0]
+                .workload
+                .transactions_per_slice
         };
         assert_eq!(per_slice(&[]), 100);
         assert_eq!(per_slice(&["--connections", "10"]), 10);

@@ -36,6 +36,8 @@ pub enum Command {
     Scenarios(Scenarios),
     /// Write reports/coverage.md from what the scenarios say they cover
     Coverage(Coverage),
+    /// Show that runs in virtual time are identical and that the gate tells a slowed subject from an unchanged one
+    GateProof(GateProof),
     /// Run every check and test, and say what ran
     Test(Test),
     /// Check dependency arrows, licence lines, module docs, names and test habits
@@ -100,6 +102,20 @@ pub struct Coverage {
     #[arg(long)]
     pub check: bool,
 }
+
+/// Show that the regression gate can be trusted.
+#[derive(Debug, clap::Args)]
+pub struct GateProof {
+    /// How often each way, on each kernel
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub times: u32,
+    /// Kernels separated by commas
+    #[arg(long, value_name = "SERIES,…", value_delimiter = ',', default_values = KERNELS, value_parser = KERNELS)]
+    pub kernels: Vec<String>,
+}
+
+/// Kernels that the virtual machine runs.
+pub const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
 /// Run every check and test.
 #[derive(Debug, clap::Args)]

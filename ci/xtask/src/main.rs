@@ -6,6 +6,7 @@ mod args;
 mod bench;
 mod cargo;
 mod child;
+mod gate_proof;
 mod lab;
 mod setup;
 mod test;
@@ -39,6 +40,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Lab(command) => lab::run(&workspace, &command),
         Command::Scenarios(scenarios) => lab::scenarios(&workspace, &scenarios),
         Command::Coverage(coverage) => lab::coverage(&workspace, coverage.check),
+        Command::GateProof(proof) => gate_proof::run(&workspace, &proof.kernels, proof.times),
         Command::Test(test) => test::run(&workspace, test.fast),
         Command::Tidy => tidy::run(&workspace),
     }

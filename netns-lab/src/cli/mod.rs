@@ -3,5 +3,5 @@
 
 pub mod lab;
 pub mod run;
-pub mod serve;
 pub mod scenario;
+pub mod serve;

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::counts::{self, Counts};
-use crate::args::Scenarios;
+use crate::args::{KERNELS, Scenarios};
 use crate::setup::{self, Need};
 use crate::workspace::Workspace;
-use crate::{bench, cargo, lab, tidy};
+use crate::{bench, cargo, gate_proof, lab, tidy};
 
 /// One stage.
 pub struct Stage {
@@ -39,6 +39,13 @@ pub const STAGES: &[Stage] = &[
         fast: false,
         run: bench_smoke,
     },
+    Stage {
+        name: "gate proof",
+        what: "virtual time repeats itself, the gate finds a slowed subject and no other",
+        fast: false,
+        run: gate_proof,
+    },
+    Stage { name: "gate", what: "no subject is slower than its baseline", fast: false, run: gate },
 ];
 
 /// The shortest run of the suite that still passes through all of it.
@@ -111,6 +118,29 @@ fn bench_smoke(workspace: &Workspace, _: bool) -> Result<Counts> {
         }
     }
     Ok(Counts::one_passed())
+}
+
+fn gate_proof(workspace: &Workspace, _: bool) -> Result<Counts> {
+    gate_proof::run(workspace, &KERNELS.map(String::from), 1)?;
+    Ok(Counts { passed: KERNELS.len() as u64, ..Counts::default() })
+}
+
+/// Every committed baseline of the virtual machine: those of a host are for that host.
+fn gate(workspace: &Workspace, _: bool) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for kernel in KERNELS {
+        let baseline = workspace.root.join(format!("reports/baselines/vm-{kernel}-virtual.json"));
+        let out = workspace.lab_directory().join("gate");
+        let code = bench::run(
+            workspace,
+            &["--gate".as_ref(), baseline.as_os_str(), "--out".as_ref(), out.as_os_str()],
+        )?;
+        if code != 0 {
+            bail!("{}: the bench ended with code {code}", baseline.display());
+        }
+        counts += Counts::one_passed();
+    }
+    Ok(counts)
 }
 
 fn cargo_stage(workspace: &Workspace, args: &[&str]) -> Result<Counts> {
