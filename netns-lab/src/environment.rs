@@ -41,6 +41,8 @@ const SYSCTLS: [&str; 18] = [
     "net.ipv4.tcp_wmem",
 ];
 
+const CONGESTION: &str = "net.ipv4.tcp_congestion_control";
+
 /// Reads all but the scheduling class and the virtual machine, which the caller knows. Sysctls and offloads are those
 /// of the pair's client.
 pub fn read(pair: Option<&Pair>, self_check: Option<&SelfCheckPlan>) -> Environment {
@@ -146,6 +148,10 @@ fn sysctls(pair: &Pair) -> BTreeMap<String, String> {
         Some(((*name).to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" ")))
     };
     let mut values: BTreeMap<String, String> = SYSCTLS.iter().filter_map(read).collect();
+    // The pods are given one; what the host itself uses is part of the truth.
+    if let Some(host) = values.get(CONGESTION).cloned() {
+        values.insert(format!("{CONGESTION} (host)"), host);
+    }
     // What the pod has of its own replaces what the first namespace says.
     if let Ok(own) = pair.client.run(|| SYSCTLS.iter().filter_map(read).collect::<BTreeMap<_, _>>()) {
         values.extend(own);

@@ -34,7 +34,19 @@ fn main() -> ExitCode {
         Command::Serve => cli::serve::run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("netns-lab: {error:#}");
+        eprintln!("netns-lab: {}", one_line(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// An error with its causes, leaving out those that it has said itself.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut line, cause| {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+        line
     })
 }

@@ -28,6 +28,9 @@ pub use write::{WriteError, write_record};
 /// Descriptors that a process needs beside its connections.
 const OTHER_DESCRIPTORS: u64 = 256;
 
+/// Built into every kernel and permitted in every namespace, which the kernel's usual default, cubic, is not.
+const CONGESTION_CONTROL: &str = "reno";
+
 /// What the caller knows and the plan does not.
 pub struct Options<'a> {
     /// What runs the plan.
@@ -145,7 +148,10 @@ impl Run<'_, '_> {
             }
             (self.options.progress)(&Event::Building { subject: name.clone(), index, count });
             match build(lab, name) {
-                Ok(built) => self.built.push(built),
+                Ok(built) => {
+                    fix_congestion_control(&built);
+                    self.built.push(built);
+                }
                 Err(error) if name == BASELINE => return Err(RunError::Baseline(error)),
                 Err(BuildError::NotRun(reason)) => {
                     self.not_run.push(NotRun { subject: name.clone(), reason });
@@ -281,10 +287,23 @@ impl Run<'_, '_> {
     }
 }
 
+/// Gives the pods the congestion control that the figures are comparable with. BBR, where a host has chosen it, models
+/// each connection's rate on its own: on one path two connections settle a third apart for a whole phase, and the paired
+/// intervals, narrow as they are, then tell connections apart instead of paths. A kernel without it keeps its own: the
+/// environment in the record is read from the pods afterwards and says which it was.
+fn fix_congestion_control(built: &Built) {
+    for pod in built.pods() {
+        if let Err(error) = pod.set_sysctl("net/ipv4/tcp_congestion_control", CONGESTION_CONTROL) {
+            eprintln!("netns-lab: {}: keeps the host's congestion control: {error}", built.info().name);
+        }
+    }
+}
+
 /// A loopback of its own for the self-check. netperf asks the resolver for addresses of configured families only, and
 /// the resolver does not count 127.0.0.1: with a second address it finds IPv4 configured.
 fn loopback(lab: &Lab) -> Result<Built, String> {
     let built = build(lab, "loopback").map_err(|e| format!("loopback: {e}"))?;
+    fix_congestion_control(&built);
     let second = ipnet::Ipv4Net::from(Ipv4Addr::new(127, 0, 0, 2));
     for pod in built.pods() {
         pod.netlink().add_address("lo", second.into()).map_err(|e| format!("loopback: {e}"))?;

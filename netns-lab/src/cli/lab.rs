@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use netns_lab::lab::{Lab, LabError, Listed, Scope, Standing, list, sweep};
+use netns_lab::lab::{Lab, LabError, Listed, Scope, Standing, list, remove, sweep};
 use netns_lab::probe::Probe;
 use netns_lab::subject::{BuildError, Built, build, catalogue, find};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -45,6 +45,8 @@ pub struct Clean {
     /// Remove labs in use, too
     #[arg(long)]
     all: bool,
+    /// Remove only these
+    labs: Vec<String>,
 }
 
 /// Runs one of the commands.
@@ -52,7 +54,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(arguments) => up(&arguments.subject),
         Command::Ls => ls(),
-        Command::Clean(arguments) => clean(arguments.all),
+        Command::Clean(arguments) if arguments.labs.is_empty() => clean(arguments.all),
+        Command::Clean(arguments) => clean_named(&arguments),
         Command::Subjects => subjects(),
     }
 }
@@ -102,7 +105,7 @@ fn describe(lab: &Lab, built: &Built) -> io::Result<()> {
         Some(port) => writeln!(out, "The client dials {}:{port}.", pair.dial)?,
         None => writeln!(out, "The client dials {}.", pair.dial)?,
     }
-    writeln!(out, "Lab {} stays until `netns-lab clean`.", lab.name())
+    writeln!(out, "It stays until `netns-lab clean {}`.", lab.name())
 }
 
 fn ls() -> Result<ExitCode> {
@@ -176,6 +179,27 @@ fn clean(all: bool) -> Result<ExitCode> {
         eprintln!("netns-lab: {error}");
     }
     Ok(if swept.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn clean_named(arguments: &Clean) -> Result<ExitCode> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(LabError::NotRoot.into());
+    }
+    let known = list()?;
+    for name in &arguments.labs {
+        match known.iter().find(|lab| lab.name == *name) {
+            None => bail!("there is no lab {name}; `netns-lab ls` lists them"),
+            Some(lab) if lab.standing == Standing::Alive && !arguments.all => {
+                bail!("lab {name} is in use (`--all` removes it all the same)")
+            }
+            Some(_) => {}
+        }
+    }
+    for name in &arguments.labs {
+        remove(name)?;
+        writeln!(io::stdout(), "Removed lab {name}.").or_else(ignore_closed_pipe)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn subjects() -> Result<ExitCode> {

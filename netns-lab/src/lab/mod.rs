@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 pub use link::{LinkSide, connect};
 pub use namespace::{Namespace, Node, Pod};
 pub use state::{PodState, Standing, State, SubjectState};
-pub use sweep::{Listed, Scope, Swept, list, sweep};
+pub use sweep::{Listed, Scope, Swept, list, remove, sweep};
 
 use crate::probe::Probe;
 

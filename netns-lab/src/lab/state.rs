@@ -73,17 +73,18 @@ impl State {
         let fresh = unfinished(dir);
         let _ = fs::remove_dir_all(&fresh);
         fs::create_dir(&fresh).map_err(LabError::io("create", &fresh))?;
-        self.write(&fresh)?;
-        match fs::rename(&fresh, dir) {
+        let claimed = self.write(&fresh).and_then(|()| match fs::rename(&fresh, dir) {
             Ok(()) => Ok(true),
-            Err(e) => {
-                let _ = fs::remove_dir_all(&fresh);
-                match e.kind() {
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(false),
-                    _ => Err(LabError::io("create", dir)(e)),
-                }
-            }
+            Err(e) => match e.kind() {
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(false),
+                _ => Err(LabError::io("create", dir)(e)),
+            },
+        });
+        if !matches!(claimed, Ok(true)) {
+            // Should this fail, too, a sweep finds it after this process has ended.
+            let _ = fs::remove_dir_all(&fresh);
         }
+        claimed
     }
 
     pub(super) fn write(&self, dir: &Path) -> Result<(), LabError> {

@@ -110,7 +110,6 @@ pub fn sweep(scope: Scope) -> Swept {
             return swept;
         }
     };
-    let mut gone = Vec::new();
     for lab in labs {
         if !scope.covers(lab.standing) {
             swept.left.push(lab.name);
@@ -120,7 +119,6 @@ pub fn sweep(scope: Scope) -> Swept {
             Ok(()) => swept.removed.push(format!("lab {}", lab.name)),
             Err(e) => swept.errors.push(e),
         }
-        gone.push(lab);
     }
     if let Err(e) = sweep_links(&mut swept) {
         swept.errors.push(e);
@@ -129,6 +127,17 @@ pub fn sweep(scope: Scope) -> Swept {
         swept.errors.push(e);
     }
     swept
+}
+
+/// Takes one lab down, whoever answers for it. Returns `false` when there is none of that name.
+///
+/// # Errors
+/// [`LabError`] when something of it cannot be removed.
+pub fn remove(name: &str) -> Result<bool, LabError> {
+    match list()?.iter().find(|lab| lab.name == name) {
+        Some(lab) => take_down(lab).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 fn take_down(lab: &Listed) -> Result<(), LabError> {

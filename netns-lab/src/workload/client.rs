@@ -248,7 +248,7 @@ impl<'a> Client<'a> {
             self.sequence += 1;
             let port = 10_000 + (self.sequence % 50_000) as u16;
             match socket::bind_port(fd, &SockaddrStorage::from(SocketAddr::new(any, port))) {
-                Err(Errno::EADDRINUSE) if self.sequence % 50_000 != 0 => {}
+                Err(Errno::EADDRINUSE) if !self.sequence.is_multiple_of(50_000) => {}
                 other => return self.at("bind a port for", other),
             }
         }
