@@ -13,8 +13,8 @@ use netns_lab::record::{Clock, Executor, RunRecord};
 use netns_lab::run::Event;
 use netns_lab::vm::{self, KernelSeries, KernelSource, VmError, VmEvent, VmOptions, VmTime};
 
-/// Generous: an emulated boot takes 10 s on an idle core.
-const DEADLINE: Duration = Duration::from_secs(240);
+/// Generous: an emulated boot takes 10 s on an idle core, and these tests may not be alone.
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Cargo's target directory.
 fn target_dir() -> &'static Path {

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::apt;
 use super::boot::{Boot, BootError};
 use super::elf::{self, ElfError};
 use super::initramfs::{Entry, Initramfs};
@@ -113,7 +114,7 @@ pub enum VmError {
 pub fn check(kernel: &KernelSource, cache_dir: &Path) -> Result<Vec<String>, VmError> {
     Qemu::find()?;
     match kernel {
-        KernelSource::Apt(series) if kernel::needs_download(*series, cache_dir)? => Ok(vec![format!(
+        KernelSource::Apt(series) if apt::needs_download(*series, cache_dir)? => Ok(vec![format!(
             "download a {series} kernel package (about 30 MB) by apt-get; nothing is installed"
         )]),
         KernelSource::Apt(_) => Ok(Vec::new()),
@@ -211,7 +212,7 @@ impl MachineParts {
         fs::create_dir_all(&options.cache_dir).map_err(err)?;
         let scratch = tempfile::Builder::new().prefix("vm-").tempdir_in(&options.cache_dir).map_err(err)?;
         if let KernelSource::Apt(series) = options.kernel
-            && kernel::needs_download(series, &options.cache_dir)?
+            && apt::needs_download(series, &options.cache_dir)?
         {
             on_event(VmEvent::Step(format!("downloading a {series} kernel")));
         }

@@ -5,6 +5,7 @@
 //! machine ([`qemu`]), and boots it ([`boot`]). The guest side ([`guest`]) runs the plan and sends the record back.
 //! In virtual time (instructions counted by the emulator) every run of the same inputs gives the same bytes.
 
+mod apt;
 mod boot;
 mod bzimage;
 mod compression;
