@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::kernel::{Kernel, KernelError, KernelSeries, file_error, only_entry, open, run, unpack_deb};
+use super::scratch;
 
 /// Whether [`super::kernel::prepare`] would have to download a kernel.
 ///
@@ -89,10 +90,8 @@ fn parse_depends(shown: &str) -> Vec<Image> {
 
 /// Downloads and unpacks beside the final place and renames at the end: what has its final name is whole.
 fn download(image: &Image, kernels: &Path, dir: &Path) -> Result<(), KernelError> {
-    let work = tempfile::Builder::new()
-        .prefix(".download-")
-        .tempdir_in(kernels)
-        .map_err(|source| file_error("create a directory in", kernels, source))?;
+    let work =
+        scratch::directory(kernels).map_err(|source| file_error("create a directory in", kernels, source))?;
     let wanted = format!("{}={}", image.package, image.version);
     // apt fetches as user _apt where it can and warns where it cannot; both are fine.
     run("apt-get", ["-q", "download", &wanted].map(OsStr::new), Some(work.path()))?;
@@ -146,8 +145,7 @@ mod tests {
     #[test]
     fn cache_ignores_downloads_that_were_cut_off_and_other_series() {
         let dir = tempfile::tempdir().unwrap();
-        for name in
-            [".download-x1", "linux-image-6.1.0-56-cloud-amd64_6.1.192-2", "linux-image-6.12.117-cloud_1"]
+        for name in [".tmp-1-x", "linux-image-6.1.0-56-cloud-amd64_6.1.192-2", "linux-image-6.12.117-cloud_1"]
         {
             fs::create_dir(dir.path().join(name)).unwrap();
         }

@@ -18,6 +18,7 @@ use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, RunOrders, Task}
 use super::modules::{self, ModulesError};
 use super::programs::{self, ProgramsError};
 use super::qemu::{self, Files, Qemu, QemuError, VmTime};
+use super::scratch;
 use crate::plan::{Phase, Placement, Plan};
 use crate::record::{Clock, RunRecord, VmEnvironment};
 use crate::run::{Estimate, Event};
@@ -210,7 +211,7 @@ impl MachineParts {
         let qemu = Qemu::find()?;
         let err = |source| VmError::File { action: "create", path: options.cache_dir.clone(), source };
         fs::create_dir_all(&options.cache_dir).map_err(err)?;
-        let scratch = tempfile::Builder::new().prefix("vm-").tempdir_in(&options.cache_dir).map_err(err)?;
+        let scratch = scratch::directory(&options.cache_dir).map_err(err)?;
         if let KernelSource::Apt(series) = options.kernel
             && apt::needs_download(series, &options.cache_dir)?
         {

@@ -32,15 +32,15 @@ impl VmTime {
 
     /// The kernel's command line. In virtual time all that varies from boot to boot is fixed: address layout, timer
     /// calibration, the CPU's random numbers; and code that only spends time is left out (mitigations cost what an
-    /// emulated CPU says they cost, not what a real one does). The tables of sockets are large: in a guest this small the
-    /// kernel makes them so small that two subjects' sockets share a bucket by chance, which costs one of them 2 % of UDP_RR.
+    /// emulated CPU says they cost, not what a real one does). The socket tables get the size that they have on a machine
+    /// with much memory: in a small one's two subjects' sockets fall into one slot too often, which costs one of them 2 %.
     pub fn cmdline(self) -> &'static str {
         match self {
             Self::Virtual => {
                 "console=ttyS0 quiet panic=-1 nokaslr norandmaps random.trust_cpu=off nolapic noapic no_timer_check \
-                 tsc=reliable mitigations=off cryptomgr.notests uhash_entries=65536 thash_entries=131072"
+                 tsc=reliable mitigations=off cryptomgr.notests uhash_entries=65536 thash_entries=65536"
             }
-            Self::Wall => "console=ttyS0 quiet panic=-1",
+            Self::Wall => "console=ttyS0 quiet panic=-1 uhash_entries=65536 thash_entries=65536",
         }
     }
 }
