@@ -14,6 +14,7 @@ pub mod record;
 pub mod rules;
 pub mod run;
 pub mod scenario;
+pub mod scratch;
 pub mod subject;
 pub mod tool;
 pub mod vm;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use netns_lab::record::Samples;
+use netns_lab::scratch;
 use tempfile::TempDir;
 
 /// Room that a report may need: the samples of a long run are some tens of megabytes.
@@ -26,7 +27,7 @@ impl Output {
     pub fn prepare(dir: &Path) -> Result<Self> {
         let remedy = || format!("--out {}: cannot be written; name another directory", dir.display());
         std::fs::create_dir_all(dir).with_context(remedy)?;
-        let work = tempfile::Builder::new().prefix(".run-").tempdir_in(dir).with_context(remedy)?;
+        let work = scratch::directory(dir).with_context(remedy)?;
         let room = nix::sys::statvfs::statvfs(dir).with_context(remedy)?;
         let free = room.blocks_available() as u64 * room.fragment_size() as u64;
         if free < ROOM_BYTES {

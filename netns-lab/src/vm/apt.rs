@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::kernel::{Kernel, KernelError, KernelSeries, file_error, only_entry, open, run, unpack_deb};
-use super::scratch;
+use crate::scratch;
 
 /// Whether [`super::kernel::prepare`] would have to download a kernel.
 ///

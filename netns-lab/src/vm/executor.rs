@@ -18,10 +18,10 @@ use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, RunOrders, Task}
 use super::modules::{self, ModulesError};
 use super::programs::{self, ProgramsError};
 use super::qemu::{self, Files, Qemu, QemuError, VmTime};
-use super::scratch;
 use crate::plan::{Phase, Placement, Plan};
 use crate::record::{Clock, RunRecord, VmEnvironment};
 use crate::run::{Estimate, Event};
+use crate::scratch;
 
 /// Memory of the guest, MiB.
 pub const MEMORY_MIB: u32 = 768;

@@ -20,7 +20,6 @@ mod message;
 mod modules;
 mod programs;
 mod qemu;
-mod scratch;
 
 pub use boot::BootError;
 pub use executor::{VmError, VmEvent, VmOptions, check, execute};
