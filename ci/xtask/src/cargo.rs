@@ -22,12 +22,8 @@ pub fn command() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
-/// Builds a program of a package, optimised, and returns its path.
-pub fn build(workspace: &Workspace, package: &str, name: &str) -> Result<PathBuf> {
-    build_with(workspace, package, name, &[], None)
-}
-
-/// As [`build`], linked static.
+/// Builds a program of a package, optimised and linked static, and returns its path. All programs are built this way, since
+/// one of them must be: with other flags, everything that they share would be compiled twice.
 pub fn build_static(workspace: &Workspace, package: &str, name: &str) -> Result<PathBuf> {
     let rustflags = ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"]
         .into_iter()

@@ -72,7 +72,7 @@ pub fn scenario_command(lab: &Path, root: &Path, args: &Scenarios, must_run: boo
 
 /// `cargo xtask coverage`. The page is a report: the crate `reports` writes it.
 pub fn coverage(workspace: &Workspace, check: bool) -> Result<u8> {
-    let mut coverage = Command::new(cargo::build(workspace, "reports", "coverage")?);
+    let mut coverage = Command::new(cargo::build_static(workspace, "reports", "coverage")?);
     if check {
         coverage.arg("--check");
     }
