@@ -76,6 +76,8 @@ pub struct SubjectInfo {
     pub description: String,
     /// The rule sets or links imitate another product; that product itself did not run.
     pub emulation: bool,
+    /// The traffic that it is for; it takes part in no other.
+    pub workloads: Vec<WorkloadKind>,
     /// The series that this subject is a point of, if it is one of several sizes of the same thing.
     pub scale: Option<Scale>,
     /// MTU of the client's interface, bytes.

@@ -45,7 +45,7 @@ pub struct Group {
     pub spec: Option<WorkloadSpec>,
     /// What two instances of the same thing differ by.
     pub noise: Option<NoiseFloor>,
-    /// One per subject, in the plan's order.
+    /// One per subject that this workload is for, in the plan's order.
     pub rows: Vec<Row>,
 }
 
@@ -210,10 +210,18 @@ fn group(record: &RunRecord, workload: WorkloadKind, placement: Placement) -> Gr
     let spec = phase.map(|p| p.workload.clone());
     let noise =
         estimate(&place.ratios(BASELINE_AGAIN, BASELINE, slice_cost)).map(|ratio| NoiseFloor { ratio });
-    let mut rows: Vec<Row> =
-        subjects(record).into_iter().map(|subject| row(&place, spec.as_ref(), subject)).collect();
+    let mut rows: Vec<Row> = subjects(record)
+        .into_iter()
+        .filter(|subject| takes_part(record, subject, workload))
+        .map(|subject| row(&place, spec.as_ref(), subject))
+        .collect();
     rank(&mut rows, noise.map_or(0.0, |n| n.band()));
     Group { workload, placement, spec, noise, rows }
+}
+
+/// Whether a subject is for this traffic at all. Of one that could not be built the record does not say.
+fn takes_part(record: &RunRecord, subject: &str, workload: WorkloadKind) -> bool {
+    record.subjects.iter().find(|s| s.name == subject).is_none_or(|s| s.workloads.contains(&workload))
 }
 
 fn row(place: &Place<'_>, spec: Option<&WorkloadSpec>, subject: &str) -> Row {

@@ -105,7 +105,7 @@ fn describe(lab: &Lab, built: &Built) -> io::Result<()> {
         Some(port) => writeln!(out, "The client dials {}:{port}.", pair.dial)?,
         None => writeln!(out, "The client dials {}.", pair.dial)?,
     }
-    writeln!(out, "It stays until `netns-lab clean {}`.", lab.name())
+    writeln!(out, "It stays until `cargo xtask lab clean {}`.", lab.name())
 }
 
 fn ls() -> Result<ExitCode> {

@@ -212,6 +212,7 @@ pub fn build(lab: &Lab, name: &str) -> Result<Built, BuildError> {
         name: name.into(),
         description: spec.description.clone(),
         emulation: spec.emulation,
+        workloads: spec.workloads.to_vec(),
         scale: spec.scale.clone(),
         mtu: client.netlink().link(client.interface())?.mtu,
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The announcement's charts drawn again: published ratios beside ours, ours from one executor only.
+//! The announcement's charts drawn again: published ratios beside ours, a series of bars per executor. A ratio never mixes two.
 
 use netns_lab::plan::Placement;
 use plotters::style::RGBColor;
@@ -28,21 +28,21 @@ pub struct Redrawn {
 /// # Errors
 /// When the backend refuses an element.
 pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Redrawn, ChartError> {
-    let run = shown(chart, runs);
-    let panels = chart.metrics().iter().map(|metric| panel(chart, *metric, run)).collect();
+    let shown: Vec<&RunAnalysis<'_>> =
+        runs.iter().filter(|run| measured(chart, run, &chart.reference)).collect();
+    let panels = chart.metrics().iter().map(|metric| panel(chart, *metric, &shown)).collect();
+    let published = ("published 2019 (no spread was published)".to_owned(), PUBLISHED);
+    let ours = shown.iter().zip(PALETTE.iter().cycle()).map(|(run, color)| (run.title(), *color));
     let drawing = PanelChart {
         title: format!("{} ({}.png)", chart.title, chart.file),
-        rows: chart.bars.iter().map(|b| label(chart, b, run, runs)).collect(),
+        rows: chart.bars.iter().map(|b| label(chart, b, &shown, runs)).collect(),
         panels,
         origin: 0.0,
         reference: Some(1.0),
-        series: vec![
-            ("published 2019 (no spread was published)".to_owned(), PUBLISHED),
-            ("measured here".to_owned(), PALETTE[0]),
-        ],
+        series: [published].into_iter().chain(ours).collect(),
         numbers: if chart.metrics().len() > 1 { 104.0 } else { 170.0 },
     };
-    Ok(Redrawn { svg: drawing.draw()?, caption: caption(chart, run) })
+    Ok(Redrawn { svg: drawing.draw()?, caption: caption(chart, &shown) })
 }
 
 /// Lighter than any colour of ours, so that it is told apart without colours too.
@@ -51,15 +51,15 @@ const PUBLISHED: RGBColor = RGBColor(165, 165, 165);
 fn label(
     chart: &PublishedChart,
     bar: &Configuration,
-    run: Option<&RunAnalysis<'_>>,
+    shown: &[&RunAnalysis<'_>],
     runs: &[RunAnalysis<'_>],
 ) -> RowLabel {
-    let info = run.and_then(|r| r.info(chart.counterpart(bar)));
-    let shown = run.is_some_and(|run| measured(chart, run, bar));
+    let emulation = |run: &&RunAnalysis<'_>| run.info(chart.counterpart(bar)).is_some_and(|i| i.emulation);
+    let has_ratio = shown.iter().any(|run| measured(chart, run, bar));
     RowLabel {
         name: bar.name.to_owned(),
-        note: (!shown).then(|| why_not(chart, bar, run, runs)),
-        hatched: info.is_some_and(|i| i.emulation),
+        note: (!has_ratio).then(|| why_not(chart, bar, runs)),
+        hatched: shown.iter().any(emulation),
     }
 }
 
@@ -72,15 +72,12 @@ fn measured(chart: &PublishedChart, run: &RunAnalysis<'_>, bar: &Configuration) 
     group.and_then(|g| g.row(chart.counterpart(bar))).is_some_and(|row| row.figures().is_some())
 }
 
-/// The run with the reference and the most counterparts; the first of equals.
-fn shown<'r, 'a>(chart: &PublishedChart, runs: &'r [RunAnalysis<'a>]) -> Option<&'r RunAnalysis<'a>> {
-    let counterparts = |run: &RunAnalysis<'_>| chart.bars.iter().filter(|b| measured(chart, run, b)).count();
-    runs.iter().rev().filter(|run| measured(chart, run, &chart.reference)).max_by_key(|run| counterparts(run))
-}
-
-fn panel(chart: &PublishedChart, metric: Metric, run: Option<&RunAnalysis<'_>>) -> Panel {
-    let ours = |bar| run.and_then(|run| our_ratio(chart, metric, run, bar)).unwrap_or(Mark::Empty);
-    let marks = chart.bars.iter().map(|bar| vec![published(chart, metric, bar), ours(bar)]).collect();
+fn panel(chart: &PublishedChart, metric: Metric, shown: &[&RunAnalysis<'_>]) -> Panel {
+    let row = |bar: &Configuration| {
+        let ours = shown.iter().map(|run| our_ratio(chart, metric, run, bar).unwrap_or(Mark::Empty));
+        [published(chart, metric, bar)].into_iter().chain(ours).collect()
+    };
+    let marks = chart.bars.iter().map(row).collect();
     let better = if metric.lower_is_better() { "below 1 is faster" } else { "above 1 is faster" };
     let axis = format!("ratio, no unit; {better}");
     // What the numbers are says the text above all charts: there is no room for it in a quarter of a chart.
@@ -128,40 +125,33 @@ fn our_ratio(
     bar.map(Mark::Bar)
 }
 
-fn why_not(
-    chart: &PublishedChart,
-    bar: &Configuration,
-    run: Option<&RunAnalysis<'_>>,
-    runs: &[RunAnalysis<'_>],
-) -> String {
+fn why_not(chart: &PublishedChart, bar: &Configuration, runs: &[RunAnalysis<'_>]) -> String {
     let subject = chart.counterpart(bar);
-    if !runs.iter().any(|r| measured(chart, r, bar)) {
-        format!("not measured: needs {subject}")
-    } else if run.is_some() {
-        format!("{subject}: in another executor")
-    } else {
+    if runs.iter().any(|run| measured(chart, run, bar)) {
         format!("{subject}: no ratio, see caption")
+    } else {
+        format!("not measured: needs {subject}")
     }
 }
 
-fn caption(chart: &PublishedChart, run: Option<&RunAnalysis<'_>>) -> String {
+fn caption(chart: &PublishedChart, shown: &[&RunAnalysis<'_>]) -> String {
     let reference =
         format!("{} = 1 (counterpart `{}`)", chart.reference.name, chart.counterpart(&chart.reference));
-    let Some(run) = run else {
+    if shown.is_empty() {
         return format!(
             "Reference bar: {reference}. The reference has no measured counterpart at 1 core in any run here, so no measured ratio \
              can be shown in this chart."
         );
-    };
-    let pairs: Vec<String> = chart
-        .bars
-        .iter()
-        .filter(|b| measured(chart, run, b))
-        .map(|b| {
-            let subject = chart.counterpart(b);
-            let emulation = run.info(subject).is_some_and(|i| i.emulation);
-            format!("{} → {subject}{}", b.name, if emulation { " (emulation)" } else { "" })
-        })
-        .collect();
-    format!("Reference bar: {reference}. Measured: {}, 1 core: {}.", run.title(), pairs.join("; "))
+    }
+    let pairs = chart.bars.iter().filter_map(|b| {
+        let run = shown.iter().find(|run| measured(chart, run, b))?;
+        let subject = chart.counterpart(b);
+        let emulation = run.info(subject).is_some_and(|i| i.emulation);
+        Some(format!("{} → {subject}{}", b.name, if emulation { " (emulation)" } else { "" }))
+    });
+    let pairs: Vec<String> = pairs.collect();
+    format!(
+        "Reference bar: {reference}. Measured at 1 core, each executor relative to its own reference: {}.",
+        pairs.join("; ")
+    )
 }

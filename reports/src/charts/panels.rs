@@ -20,6 +20,9 @@ const NOTE_CHARACTER: f64 = 5.6;
 const LABEL: usize = 36;
 const NOTE: usize = 44;
 
+/// Ratios beyond this are drawn on a logarithmic scale.
+const LOG_FROM: f64 = 2.5;
+
 /// A bar with its error bar.
 #[derive(Clone, Debug)]
 pub struct Bar {
@@ -49,7 +52,7 @@ pub struct RowLabel {
     pub name: String,
     /// A remark under the name, for example `not measured: …`.
     pub note: Option<String>,
-    /// It is an emulation: bars are hatched (of several series the last, which is ours).
+    /// It is an emulation: bars are hatched (of several series all but the first, which is not ours).
     pub hatched: bool,
 }
 
@@ -179,7 +182,8 @@ impl PanelChart {
                 Type::new(11.0, MUTED, Align::Middle),
             )?;
         }
-        canvas.text(&panel.axis, (middle, bottom + 28.0), Type::new(11.5, INK, Align::Middle))?;
+        let scale = if axis.log { format!("{}, logarithmic", panel.axis) } else { panel.axis.clone() };
+        canvas.text(&scale, (middle, bottom + 28.0), Type::new(11.5, INK, Align::Middle))?;
         let heading = (right + self.numbers, self.top() - 12.0);
         canvas.text(&panel.numbers, heading, Type::new(10.5, MUTED, Align::Right))?;
         // Before the bars and remarks, which must stay readable where it crosses them.
@@ -220,7 +224,7 @@ impl PanelChart {
             Mark::Bar(bar) => {
                 let (from, to) = ((axis.at(self.origin), top), (axis.at(bar.value), top + BAR));
                 canvas.rectangle(from, to, self.color(series, bar.value))?;
-                let ours = series + 1 >= self.series.len();
+                let ours = series > 0 || !self.several();
                 if ours && self.rows.get(row).is_some_and(|r| r.hatched) {
                     canvas.hatch(from, to)?;
                 }
@@ -252,6 +256,10 @@ impl PanelChart {
             axis::range(ends.chain([self.origin]).chain(self.reference), 0.04).unwrap_or((0.0, 1.0));
         let (low, high) =
             if self.origin > 0.0 { (low.min(0.97), high.max(1.03)) } else { (0.0, high.max(1e-9)) };
+        // One subject at six times the rest would squeeze them into a few pixels: ratios are at home on a logarithmic scale.
+        if self.origin > 0.0 && high > LOG_FROM * self.origin {
+            return Axis::log(low.max(self.origin / high), high, pixels);
+        }
         Axis::linear(low, high, pixels)
     }
 }

@@ -114,7 +114,10 @@ fn chart(
     origin: f64,
     bar: &dyn Fn(&Figures) -> Option<Bar>,
 ) -> PanelChart {
-    let names = subjects(run.record);
+    let names: Vec<&str> = subjects(run.record)
+        .into_iter()
+        .filter(|name| groups.iter().any(|g| g.row(name).is_some()))
+        .collect();
     let mark = |group: &Group, name: &str| match group.row(name).map(|r| &r.outcome) {
         Some(Ok(figures)) => {
             bar(figures).map_or(Mark::Note("no figure: see the notes".to_owned()), Mark::Bar)

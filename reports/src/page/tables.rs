@@ -20,10 +20,10 @@ pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
     }
     out.push_str("</tr>\n");
     for name in names(run.record) {
-        let rows: Vec<_> = run.groups.iter().filter_map(|g| Some((g, g.row(name)?))).collect();
-        let Some((_, first)) = rows.first() else { continue };
+        let rows: Vec<_> = run.groups.iter().filter_map(|g| g.row(name)).collect();
+        let Some(first) = rows.first() else { continue };
         let _ = write!(out, "<tr><td class=\"name\">{}</td>", escape(&first.label()));
-        if let (true, Err(reason)) = (rows.iter().all(|(_, r)| r.outcome.is_err()), &first.outcome) {
+        if let (true, Err(reason)) = (rows.iter().all(|r| r.outcome.is_err()), &first.outcome) {
             let _ = writeln!(
                 out,
                 "<td class=\"note\" colspan=\"{}\">not run: {}</td></tr>",
@@ -32,8 +32,8 @@ pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
             );
             continue;
         }
-        for (group, row) in rows {
-            verdict_cell(out, group, row);
+        for group in &run.groups {
+            verdict_cell(out, group, name);
         }
         out.push_str("</tr>\n");
     }
@@ -48,8 +48,8 @@ pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
     );
 }
 
-fn verdict_cell(out: &mut String, group: &Group, row: &crate::analysis::Row) {
-    let Some(ratio) = row.figures().and_then(|f| f.ratio) else {
+fn verdict_cell(out: &mut String, group: &Group, name: &str) {
+    let Some(ratio) = group.row(name).and_then(|row| row.figures()).and_then(|f| f.ratio) else {
         let _ = write!(out, "<td>{NONE}</td>");
         return;
     };

@@ -94,7 +94,8 @@ fn ratio(subject: &str, kind: WorkloadKind) -> f64 {
 pub fn cells(plan: &Plan, subjects: &[&str], machine: Machine) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (number, phase) in plan.phases.iter().enumerate() {
-        for (index, subject) in subjects.iter().enumerate() {
+        let taking_part = |(_, name): &(usize, &&str)| takes_part(name, phase.workload.kind);
+        for (index, subject) in subjects.iter().enumerate().filter(taking_part) {
             // Every subject of a phase sees the same machine, and noise of its own.
             let mut shared = SplitMix64(machine.seed ^ (number as u64) << 8);
             let mut own = SplitMix64(machine.seed ^ 0xabcd ^ (number as u64) << 16 ^ (index as u64) << 24);
@@ -154,6 +155,11 @@ fn cell(
     }
 }
 
+/// Services are for new connections only.
+pub fn takes_part(subject: &str, kind: WorkloadKind) -> bool {
+    kind == WorkloadKind::TcpCrr || !subject.starts_with("kube-proxy-like")
+}
+
 pub fn info(name: &str) -> SubjectInfo {
     let emulation = SUBJECTS.iter().any(|s| s.0 == name && s.1);
     let scale = name.rsplit_once('-').and_then(|(series, count)| {
@@ -164,6 +170,7 @@ pub fn info(name: &str) -> SubjectInfo {
         name: name.to_owned(),
         description: format!("Packets of `{name}` pass what its name says, and return the same way."),
         emulation,
+        workloads: WorkloadKind::ALL.into_iter().filter(|kind| takes_part(name, *kind)).collect(),
         scale,
         mtu: if name == "loopback" { 65_536 } else { 1500 },
     }
