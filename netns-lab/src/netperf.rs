@@ -22,7 +22,9 @@ use crate::plan::{Phase, Placement, SelfCheckPlan, WorkloadKind, WorkloadSpec};
 use crate::record::{SelfCheck, SelfCheckPair};
 use crate::run::Event;
 use crate::tool::{self, ToolError};
-use crate::workload::{Close, Cores, CpuError, Measured, PhaseError, PhaseOptions, Scheduler, measure, pin};
+use crate::workload::{
+    Close, Cores, CpuError, Measured, PhaseError, PhaseOptions, STALL, Scheduler, measure, pin,
+};
 
 /// Where netserver listens; none of our own servers does.
 const PORT: u16 = 9010;
@@ -136,6 +138,7 @@ fn ours_ns(spec: &WorkloadSpec, context: Context<'_>) -> Result<f64, CheckError>
         server_program: context.server_program,
         scheduler: context.scheduler,
         close: Close::AsNetperf,
+        stall: STALL,
         // Decided between pairs: half a pair is of no use.
         stop: &AtomicBool::new(false),
     };

@@ -19,7 +19,7 @@ use crate::record::{
     Cell, Clock, Environment, Executor, NotRun, RunRecord, SelfCheck, SubjectInfo, VmEnvironment,
 };
 use crate::subject::{BuildError, Built, build, catalogue, handicap};
-use crate::workload::{Close, Measured, Outcome, PhaseError, PhaseOptions, Scheduler, measure};
+use crate::workload::{Close, Measured, Outcome, PhaseError, PhaseOptions, STALL, Scheduler, measure};
 
 pub use progress::{Estimate, Event, Progress};
 pub use validate::{PlanError, validate};
@@ -216,6 +216,7 @@ impl Run<'_, '_> {
             server_program: &self.options.server_program,
             scheduler,
             close: Close::Reset,
+            stall: STALL,
             stop: self.options.stop,
         };
         let (progress, phases) = (&mut self.options.progress, self.plan.phases.len() as u32);

@@ -3,7 +3,7 @@
 //! path or the server dies. Needs root.
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -46,6 +46,8 @@ fn options(stop: &AtomicBool) -> PhaseOptions<'_> {
         server_program: Path::new(env!("CARGO_BIN_EXE_netns-lab")),
         scheduler: Scheduler::permitted(),
         close: Close::Reset,
+        // Shorter than in a run, longer than five lost datagrams in a row.
+        stall: Duration::from_millis(5_500),
         stop,
     }
 }
@@ -229,6 +231,23 @@ fn a_subject_whose_server_ignores_it_is_left_out_and_the_others_go_on() {
         "{}",
         failed.reason
     );
+}
+
+#[test]
+fn a_connection_that_is_never_answered_is_given_up_and_the_others_go_on() {
+    let lab = lab();
+    let (loopback, veth) = (built(&lab, "loopback"), built(&lab, "veth"));
+    // The kernel completes the handshake, nobody accepts the connection.
+    let mute = loopback.pair().server.run(|| TcpListener::bind("127.0.0.1:0")).unwrap().unwrap();
+    let pair = diverted(&loopback, mute.local_addr().unwrap().port());
+    let subjects = [Measured { name: "mute", pair: &pair }, Measured { name: "veth", pair: veth.pair() }];
+    for kind in [WorkloadKind::TcpRr, WorkloadKind::TcpCrr] {
+        let begin = Instant::now();
+        let outcome = run(&phase(kind, 1, 1, 10, 2), &subjects, &mut |_| {}).unwrap();
+        assert_eq!(outcome.cells.iter().map(|cell| cell.subject.as_str()).collect::<Vec<_>>(), ["veth"]);
+        assert!(outcome.failed[0].reason.contains("no answer in time"), "{}", outcome.failed[0].reason);
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    }
 }
 
 #[test]

@@ -11,10 +11,9 @@ use nix::sys::socket::SockaddrStorage;
 
 use super::cpu::now_ns;
 use super::socket::{self, Received};
+use super::watchdog::Watched;
 use crate::plan::{WorkloadKind, WorkloadSpec};
 
-/// No answer over TCP within this is a failure: longer than the retransmission of a lost SYN takes, twice.
-const TCP_LIMIT_S: i64 = 5;
 /// A datagram without an answer within this is lost, and sent again.
 const UDP_LIMIT_S: i64 = 1;
 /// So many lost one after the other are a dead path.
@@ -40,15 +39,13 @@ pub enum ClientError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// Nothing came within the time limit.
-    #[error("{action} {to}: no answer within {seconds} s")]
+    /// Nothing came, and the watchdog, or the kernel, ended the wait.
+    #[error("{action} {to}: no answer in time")]
     TimedOut {
         /// What was tried.
         action: &'static str,
         /// The server's address.
         to: SocketAddr,
-        /// The limit.
-        seconds: i64,
     },
     /// The server closed the connection in the middle of a transaction.
     #[error("{0} closed the connection before its answer was complete")]
@@ -144,12 +141,11 @@ impl<'a> Client<'a> {
                 let fd = self.at("open a TCP socket to", socket::tcp(self.to))?;
                 self.at("set TCP_NODELAY to", socket::no_delay(&fd))?;
                 self.at("set reset on close to", socket::reset_on_close(&fd))?;
-                self.at("limit the waits for", socket::limit_waits(&fd, TCP_LIMIT_S))?;
                 fd
             }
             WorkloadKind::UdpRr => {
                 let fd = self.at("open a UDP socket to", socket::udp(self.to))?;
-                self.at("limit the waits for", socket::limit_waits(&fd, UDP_LIMIT_S))?;
+                self.at("limit the waits for", socket::limit_receive(&fd, UDP_LIMIT_S))?;
                 fd
             }
         };
@@ -178,20 +174,21 @@ impl<'a> Client<'a> {
         count: u32,
         buffers: &mut Buffers,
         latencies: &mut Vec<u64>,
+        watched: &Watched,
     ) -> Result<Span, ClientError> {
         let fd = self.connection.as_ref().map(AsRawFd::as_raw_fd);
         let established = || fd.ok_or(ClientError::NotConnected(self.to));
         match self.kind {
             WorkloadKind::TcpRr | WorkloadKind::TcpStream => {
                 let fd = established()?;
-                self.timed(count, latencies, |client| client.exchange(fd, buffers).map(|()| 0))
+                self.timed(count, latencies, watched, |client| client.exchange(fd, buffers).map(|()| 0))
             }
-            WorkloadKind::TcpCrr => {
-                self.timed(count, latencies, |client| client.connect_exchange_close(buffers).map(|()| 0))
-            }
+            WorkloadKind::TcpCrr => self.timed(count, latencies, watched, |client| {
+                client.connect_exchange_close(buffers).map(|()| 0)
+            }),
             WorkloadKind::UdpRr => {
                 let fd = established()?;
-                self.timed(count, latencies, |client| client.datagram(fd, buffers))
+                self.timed(count, latencies, watched, |client| client.datagram(fd, buffers))
             }
         }
     }
@@ -200,6 +197,7 @@ impl<'a> Client<'a> {
         &mut self,
         count: u32,
         latencies: &mut Vec<u64>,
+        watched: &Watched,
         mut transaction: impl FnMut(&mut Self) -> Result<u64, ClientError>,
     ) -> Result<Span, ClientError> {
         let start_ns = now_ns();
@@ -210,6 +208,7 @@ impl<'a> Client<'a> {
             let now = now_ns();
             latencies.push(now - last);
             last = now;
+            watched.step();
             if now - start_ns > SLICE_LIMIT_NS {
                 return Err(ClientError::Slow(self.to));
             }
@@ -227,7 +226,6 @@ impl<'a> Client<'a> {
 
     fn connect_exchange_close(&mut self, buffers: &mut Buffers) -> Result<(), ClientError> {
         let fd = self.at("open a TCP socket to", socket::tcp(self.to))?;
-        self.at("limit the waits for", socket::limit_waits(&fd, TCP_LIMIT_S))?;
         match self.close {
             Close::Reset => self.at("set reset on close to", socket::reset_on_close(&fd))?,
             Close::AsNetperf => self.bind_next_port(&fd)?,
@@ -280,10 +278,7 @@ impl<'a> Client<'a> {
 
     fn at<T>(&self, action: &'static str, result: nix::Result<T>) -> Result<T, ClientError> {
         result.map_err(|e| match e {
-            Errno::EAGAIN | Errno::ETIMEDOUT => {
-                let seconds = if self.kind == WorkloadKind::UdpRr { UDP_LIMIT_S } else { TCP_LIMIT_S };
-                ClientError::TimedOut { action, to: self.to, seconds }
-            }
+            Errno::EAGAIN | Errno::ETIMEDOUT => ClientError::TimedOut { action, to: self.to },
             e => ClientError::System { action, to: self.to, source: e.into() },
         })
     }

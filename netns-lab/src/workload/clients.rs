@@ -4,11 +4,13 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::client::{Buffers, Client, ClientError, Span};
 use super::cpu::{Scheduler, pin, thread_cpu_ns};
+use super::watchdog::{Watched, watch_this_thread};
 use crate::plan::WorkloadSpec;
 
 /// What one connection did in one slice.
@@ -30,9 +32,16 @@ enum Command {
 }
 
 struct Worker<'scope> {
+    watched: Watched,
     commands: Sender<Command>,
     reports: Receiver<Result<SliceReport, ClientError>>,
     thread: ScopedJoinHandle<'scope, ()>,
+}
+
+impl Worker<'_> {
+    fn report(&self, stall: Duration) -> Result<Result<SliceReport, ClientError>, ClientsError> {
+        self.watched.report(&self.reports, stall).ok_or(ClientsError::Died)
+    }
 }
 
 /// The threads of a phase. They end when this is dropped.
@@ -40,6 +49,7 @@ pub struct Clients<'scope> {
     workers: Vec<Worker<'scope>>,
     spare: Vec<Vec<u64>>,
     transactions: u32,
+    stall: Duration,
 }
 
 /// Why the threads could not be made or are gone.
@@ -57,7 +67,8 @@ pub enum ClientsError {
 }
 
 impl<'scope> Clients<'scope> {
-    /// Starts a thread for each row of `connections`; a row holds one client per subject.
+    /// Starts a thread for each row of `connections`; a row holds one client per subject. A connection that gets no further
+    /// for `stall` has failed.
     ///
     /// # Errors
     /// [`ClientsError`].
@@ -66,30 +77,31 @@ impl<'scope> Clients<'scope> {
         spec: &WorkloadSpec,
         cpu: usize,
         scheduler: Scheduler,
+        stall: Duration,
         connections: Vec<Vec<Client<'env>>>,
     ) -> Result<Self, ClientsError> {
         let barrier = Arc::new(Barrier::new(connections.len()));
-        let mut clients =
-            Self { workers: Vec::new(), spare: Vec::new(), transactions: spec.transactions_per_slice };
+        let transactions = spec.transactions_per_slice;
+        let mut clients = Self { workers: Vec::new(), spare: Vec::new(), transactions, stall };
         for row in connections {
             let (commands, inbox) = channel();
             let (outbox, reports) = channel();
             let (ready, placed) = channel();
             let mut buffers = Buffers::new(spec);
-            let (barrier, transactions) = (barrier.clone(), spec.transactions_per_slice);
+            let barrier = barrier.clone();
             let thread = std::thread::Builder::new()
                 .name("client".into())
                 .stack_size(256 * 1024)
                 .spawn_scoped(scope, move || {
-                    let place = pin(cpu).and_then(|()| scheduler.apply());
-                    let failed = place.is_err();
-                    if ready.send(place).is_ok() && !failed {
-                        work(row, &inbox, &outbox, &barrier, transactions, &mut buffers);
+                    let place = pin(cpu).and_then(|()| scheduler.apply()).map(|()| watch_this_thread());
+                    let watched = place.as_ref().ok().cloned();
+                    if let (Ok(()), Some(watched)) = (ready.send(place), watched) {
+                        work(row, &inbox, &outbox, &barrier, transactions, &mut buffers, &watched);
                     }
                 })
                 .map_err(ClientsError::Thread)?;
-            placed.recv().map_err(|_| ClientsError::Died)??;
-            clients.workers.push(Worker { commands, reports, thread });
+            let watched = placed.recv().map_err(|_| ClientsError::Died)??;
+            clients.workers.push(Worker { watched, commands, reports, thread });
             clients.spare.push(Vec::with_capacity(transactions as usize));
         }
         Ok(clients)
@@ -104,7 +116,7 @@ impl<'scope> Clients<'scope> {
         for worker in &self.workers {
             worker.commands.send(Command::Connect { subject }).map_err(|_| ClientsError::Died)?;
             // One after the other: a thousand SYNs at once would overflow queues that are not under test.
-            if let Err(error) = worker.reports.recv().map_err(|_| ClientsError::Died)? {
+            if let Err(error) = worker.report(self.stall)? {
                 result = result.and(Err(error));
             }
         }
@@ -123,7 +135,7 @@ impl<'scope> Clients<'scope> {
         }
         let mut result = Ok(Vec::with_capacity(self.workers.len()));
         for worker in &self.workers {
-            match worker.reports.recv().map_err(|_| ClientsError::Died)? {
+            match worker.report(self.stall)? {
                 Ok(report) => {
                     if let Ok(reports) = &mut result {
                         reports.push(report);
@@ -160,6 +172,7 @@ fn work(
     barrier: &Barrier,
     transactions: u32,
     buffers: &mut Buffers,
+    watched: &Watched,
 ) {
     while let Ok(command) = inbox.recv() {
         let report = match command {
@@ -169,7 +182,7 @@ fn work(
                 let prepared = client.prepare();
                 // Every thread comes here, also one that has failed: the others wait for it.
                 barrier.wait();
-                prepared.and_then(|()| slice(client, transactions, buffers, latencies))
+                prepared.and_then(|()| slice(client, transactions, buffers, latencies, watched))
             }
         };
         if outbox.send(report).is_err() {
@@ -183,9 +196,10 @@ fn slice(
     transactions: u32,
     buffers: &mut Buffers,
     mut latencies: Vec<u64>,
+    watched: &Watched,
 ) -> Result<SliceReport, ClientError> {
     let (switches, cpu) = (switches(), thread_cpu_ns());
-    let span = client.slice(transactions, buffers, &mut latencies)?;
+    let span = client.slice(transactions, buffers, &mut latencies, watched)?;
     Ok(SliceReport {
         span,
         cpu_ns: thread_cpu_ns().saturating_sub(cpu),

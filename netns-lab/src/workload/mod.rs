@@ -14,12 +14,13 @@ mod server;
 mod socket;
 mod tally;
 mod turns;
+mod watchdog;
 
 pub use client::{Client, ClientError, Close};
 pub use clients::{Clients, SliceReport};
 pub use counters::{CounterError, network_id, retransmitted_segments};
 pub use cpu::{Cores, CpuError, Scheduler, online, pin};
-pub use phase::{Measured, Outcome, PhaseError, PhaseOptions, Turn, measure};
+pub use phase::{Measured, Outcome, PhaseError, PhaseOptions, STALL, Turn, measure};
 pub use serve::{Endpoint, Order, ServeError, serve};
 pub use server::{Server, ServerError};
 pub use tally::{Tally, percentile};

@@ -24,6 +24,10 @@ use crate::record::{Cell, NotRun};
 /// the 95 % at which the kernel's throttling, and the server for starved tasks, step in for 50 ms.
 const REST: f64 = 0.12;
 
+/// A connection that gets no further for so long has failed: longer than the retransmission of a lost SYN takes, twice, and
+/// than a datagram is sent again and again.
+pub const STALL: Duration = Duration::from_secs(6);
+
 /// A subject as a phase needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured<'a> {
@@ -42,6 +46,8 @@ pub struct PhaseOptions<'a> {
     pub scheduler: Scheduler,
     /// How connections of `TCP_CRR` are closed.
     pub close: Close,
+    /// A connection that gets no further for so long has failed: [`STALL`], but for tests.
+    pub stall: Duration,
     /// Set from outside to end after the current slice.
     pub stop: &'a AtomicBool,
 }
@@ -140,7 +146,8 @@ pub fn measure(
                     .collect()
             })
             .collect();
-        let clients = Clients::start(scope, spec, cores.client, options.scheduler, connections)?;
+        let clients =
+            Clients::start(scope, spec, cores.client, options.scheduler, options.stall, connections)?;
         let mut engine = Engine { phase, options, server, clients, runners };
         let interrupted = engine.connect().and_then(|()| engine.rounds(progress));
         engine.finish(interrupted)

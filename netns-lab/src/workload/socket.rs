@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Blocking sockets with a deadline on every wait. The functions on the timed path make one system call per step, as
+//! Blocking sockets. A client thread's waits are ended by its watchdog. The functions on the timed path make one system call per step, as
 //! netperf does, and allocate nothing.
 
 use std::net::SocketAddr;
@@ -11,6 +11,8 @@ use nix::sys::socket::{
     connect, listen, recv, recvfrom, send, sendto, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
+
+use super::watchdog;
 
 /// The largest write or read of bulk data, bytes.
 pub const BLOCK: usize = 64 * 1024;
@@ -56,26 +58,31 @@ pub fn bound_udp(address: SocketAddr) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Connects; a send timeout of the socket bounds the wait.
+/// After an interrupted system call: go on, unless the watchdog has ended the wait.
+fn interrupted() -> nix::Result<()> {
+    if watchdog::stalled() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+}
+
+/// Connects, and waits for it.
 pub fn connect_to(fd: &OwnedFd, address: &SockaddrStorage) -> nix::Result<()> {
     match connect(fd.as_raw_fd(), address) {
-        // What connect() returns when the send timeout is over.
-        Err(Errno::EINPROGRESS) => Err(Errno::ETIMEDOUT),
-        // The handshake goes on after a signal: asking again waits for it.
-        Err(Errno::EINTR) => match connect(fd.as_raw_fd(), address) {
-            Ok(()) | Err(Errno::EISCONN) => Ok(()),
-            Err(Errno::EALREADY | Errno::EINPROGRESS) => Err(Errno::ETIMEDOUT),
-            Err(e) => Err(e),
-        },
-        other => other,
+        Err(Errno::EINTR) => {}
+        other => return other,
+    }
+    // The handshake goes on after a signal: asking again waits for it.
+    loop {
+        interrupted()?;
+        match connect(fd.as_raw_fd(), address) {
+            Ok(()) | Err(Errno::EISCONN) => return Ok(()),
+            Err(Errno::EINTR | Errno::EALREADY) => {}
+            Err(e) => return Err(e),
+        }
     }
 }
 
-/// No send and no receive on this socket waits longer than `seconds`.
-pub fn limit_waits(fd: &OwnedFd, seconds: i64) -> nix::Result<()> {
-    let limit = TimeVal::new(seconds, 0);
-    setsockopt(fd, sockopt::ReceiveTimeout, &limit)?;
-    setsockopt(fd, sockopt::SendTimeout, &limit)
+/// No receive on this socket waits longer than `seconds`.
+pub fn limit_receive(fd: &OwnedFd, seconds: i64) -> nix::Result<()> {
+    setsockopt(fd, sockopt::ReceiveTimeout, &TimeVal::new(seconds, 0))
 }
 
 /// Sends small segments at once.
@@ -113,7 +120,7 @@ pub fn send_all(fd: RawFd, block: &[u8], total: usize) -> nix::Result<()> {
     while left > 0 {
         match send(fd, &block[..left.min(block.len())], MsgFlags::MSG_NOSIGNAL) {
             Ok(sent) => left -= sent,
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => interrupted()?,
             Err(e) => return Err(e),
         }
     }
@@ -128,7 +135,7 @@ pub fn receive_all(fd: RawFd, block: &mut [u8], total: usize) -> nix::Result<Rec
         match recv(fd, &mut block[..size], MsgFlags::empty()) {
             Ok(0) => return Ok(Received::End),
             Ok(received) => left -= received,
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => interrupted()?,
             Err(e) => return Err(e),
         }
     }
@@ -139,7 +146,7 @@ pub fn receive_all(fd: RawFd, block: &mut [u8], total: usize) -> nix::Result<Rec
 pub fn receive(fd: RawFd, buffer: &mut [u8]) -> nix::Result<usize> {
     loop {
         match recv(fd, buffer, MsgFlags::empty()) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => interrupted()?,
             other => return other,
         }
     }
@@ -149,7 +156,7 @@ pub fn receive(fd: RawFd, buffer: &mut [u8]) -> nix::Result<usize> {
 pub fn receive_from(fd: RawFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<SockaddrStorage>)> {
     loop {
         match recvfrom::<SockaddrStorage>(fd, buffer) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => interrupted()?,
             other => return other,
         }
     }
@@ -159,7 +166,7 @@ pub fn receive_from(fd: RawFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<
 pub fn send_to(fd: RawFd, datagram: &[u8], peer: &SockaddrStorage) -> nix::Result<()> {
     loop {
         match sendto(fd, datagram, peer, MsgFlags::empty()) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => interrupted()?,
             other => return other.map(drop),
         }
     }
