@@ -4,6 +4,7 @@
 
 pub mod cni;
 pub mod environment;
+mod error_line;
 pub mod host;
 pub mod lab;
 pub mod netperf;
@@ -19,3 +20,5 @@ pub mod subject;
 pub mod tool;
 pub mod vm;
 pub mod workload;
+
+pub use error_line::error_line;

@@ -37,19 +37,7 @@ fn main() -> ExitCode {
         Command::Scenario(arguments) => cli::scenario::run(&arguments),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("netns-lab: {}", one_line(&error));
+        eprintln!("netns-lab: {}", netns_lab::error_line(error.as_ref()));
         ExitCode::FAILURE
-    })
-}
-
-/// An error with its causes, leaving out those that it has said itself.
-fn one_line(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |mut line, cause| {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-        line
     })
 }

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", netns_lab::error_line(error.as_ref()));
     ExitCode::from(code)
 }
 
