@@ -124,7 +124,9 @@ fn rounds(args: &Args, kind: WorkloadKind, placement: Placement, timing: Timing)
                 // Wake-ups across cores spread more, so they get more slices.
                 (_, Placement::TwoCores) => 120,
             };
-            if args.quick { (quick, 8) } else { (quick * 4, 20) }
+            // New connections touch the most memory, and so see the most of what other users of the machine do.
+            let more = if kind == WorkloadKind::TcpCrr { 8 } else { 4 };
+            if args.quick { (quick, 8) } else { (quick * more, 20) }
         }
     }
 }
