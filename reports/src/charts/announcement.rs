@@ -2,6 +2,7 @@
 //! The announcement's charts drawn again: published ratios beside ours, a series of bars per executor. A ratio never mixes two.
 
 use netns_lab::plan::Placement;
+use netns_lab::record::{Clock, Executor};
 use plotters::style::RGBColor;
 
 use super::ChartError;
@@ -23,13 +24,17 @@ pub struct Redrawn {
     pub caption: String,
 }
 
-/// Draws one of the announcement's charts with the counterparts that `runs` measured.
+/// Draws one of the announcement's charts with the counterparts that `runs` measured; `None` where no run measured the
+/// counterpart of the reference bar, so that there is nothing of ours to draw.
 ///
 /// # Errors
 /// When the backend refuses an element.
-pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Redrawn, ChartError> {
+pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Option<Redrawn>, ChartError> {
     let shown: Vec<&RunAnalysis<'_>> =
         runs.iter().filter(|run| measured(chart, run, &chart.reference)).collect();
+    if shown.is_empty() {
+        return Ok(None);
+    }
     let panels = chart.metrics().iter().map(|metric| panel(chart, *metric, &shown)).collect();
     let published = ("published 2019 (no spread was published)".to_owned(), PUBLISHED);
     let ours = shown.iter().zip(PALETTE.iter().cycle()).map(|(run, color)| (run.title(), *color));
@@ -42,7 +47,7 @@ pub fn draw(chart: &PublishedChart, runs: &[RunAnalysis<'_>]) -> Result<Redrawn,
         series: [published].into_iter().chain(ours).collect(),
         numbers: if chart.metrics().len() > 1 { 104.0 } else { 170.0 },
     };
-    Ok(Redrawn { svg: drawing.draw()?, caption: caption(chart, &shown) })
+    Ok(Some(Redrawn { svg: drawing.draw()?, caption: caption(chart, &shown) }))
 }
 
 /// Lighter than any colour of ours, so that it is told apart without colours too.
@@ -104,6 +109,10 @@ fn our_ratio(
 ) -> Option<Mark> {
     let (subject, reference) = (chart.counterpart(bar), chart.counterpart(&chart.reference));
     let place = place(chart, run);
+    if subject == reference {
+        place.cell(subject)?;
+        return Some(Mark::Bar(Bar { value: 1.0, interval: None, text: "1 (reference)".to_owned() }));
+    }
     let of_histogram = |figure: fn(&crate::latency::Latency) -> f64| {
         let value = figure(&latency(place.cell(subject)?)?) / figure(&latency(place.cell(reference)?)?);
         value.is_finite().then(|| Bar { value, interval: None, text: format!("{value:.2} (no interval)") })
@@ -111,7 +120,9 @@ fn our_ratio(
     let paired = |ratios: Vec<f64>| {
         let e = estimate(&ratios)?;
         let (low, high) = (e.interval.low, e.interval.high);
-        let text = format!("{:.2} [{low:.2}, {high:.2}]", e.median);
+        // A quarter of a chart has no room for a third digit.
+        let digits = if chart.metrics().len() > 1 { 2 } else { 3 };
+        let text = format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", e.median);
         Some(Bar { value: e.median, interval: Some((low, high)), text })
     };
     let times = || place.ratios(subject, reference, time_per_transaction);
@@ -123,6 +134,15 @@ fn our_ratio(
         Metric::P99 => of_histogram(|l| l.p99),
     };
     bar.map(Mark::Bar)
+}
+
+/// What ran the counterpart, with its clock where that is not time.
+fn executor(run: &RunAnalysis<'_>) -> &'static str {
+    match (run.record.executor, run.record.clock) {
+        (Executor::Host, _) => "host",
+        (Executor::Vm, Clock::Wall) => "virtual machine",
+        (Executor::Vm, Clock::Virtual) => "virtual machine in virtual time",
+    }
 }
 
 fn why_not(chart: &PublishedChart, bar: &Configuration, runs: &[RunAnalysis<'_>]) -> String {
@@ -137,17 +157,13 @@ fn why_not(chart: &PublishedChart, bar: &Configuration, runs: &[RunAnalysis<'_>]
 fn caption(chart: &PublishedChart, shown: &[&RunAnalysis<'_>]) -> String {
     let reference =
         format!("{} = 1 (counterpart `{}`)", chart.reference.name, chart.counterpart(&chart.reference));
-    if shown.is_empty() {
-        return format!(
-            "Reference bar: {reference}. The reference has no measured counterpart at 1 core in any run here, so no measured ratio \
-             can be shown in this chart."
-        );
-    }
     let pairs = chart.bars.iter().filter_map(|b| {
-        let run = shown.iter().find(|run| measured(chart, run, b))?;
         let subject = chart.counterpart(b);
-        let emulation = run.info(subject).is_some_and(|i| i.emulation);
-        Some(format!("{} → {subject}{}", b.name, if emulation { " (emulation)" } else { "" }))
+        let on: Vec<&&RunAnalysis<'_>> = shown.iter().filter(|run| measured(chart, run, b)).collect();
+        let emulation = on.first()?.info(subject).is_some_and(|i| i.emulation);
+        let mark = if emulation { " (emulation)" } else { "" };
+        let executors: Vec<&str> = on.iter().map(|run| executor(run)).collect();
+        Some(format!("{} → {subject}{mark}, {}", b.name, executors.join(" and ")))
     });
     let pairs: Vec<String> = pairs.collect();
     format!(

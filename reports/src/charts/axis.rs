@@ -58,8 +58,14 @@ impl Axis {
             decades.flat_map(|d| mantissas.iter().map(move |m| m * 10_f64.powi(d))).filter(inside).collect()
         };
         let finest = with(&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0]);
-        let candidates = [finest, with(&[1.0, 2.0, 5.0]), with(&[1.0, 3.0]), with(&[1.0])];
-        let coarsest = candidates[3].clone();
+        let candidates = [
+            finest,
+            with(&[1.0, 1.5, 2.0, 3.0, 5.0]),
+            with(&[1.0, 2.0, 5.0]),
+            with(&[1.0, 3.0]),
+            with(&[1.0]),
+        ];
+        let coarsest = candidates[4].clone();
         candidates.into_iter().find(|ticks| ticks.len() <= wanted).unwrap_or(coarsest)
     }
 }

@@ -182,6 +182,15 @@ impl Canvas<'_> {
         self.line((high, y - 3.0), (high, y + 3.0), INK, 1.1)
     }
 
+    /// Two slanted strokes with paper between them at `x`: what they cross is longer than it is drawn.
+    pub fn gap(&self, x: f64, (top, bottom): (f64, f64)) -> Drawing {
+        let stroke = |x: f64| ((x - 2.0, bottom + 2.0), (x + 2.0, top - 2.0));
+        let (paper, near, far) = (stroke(x), stroke(x - 2.5), stroke(x + 2.5));
+        self.line(paper.0, paper.1, plotters::style::WHITE, 5.0)?;
+        self.line(near.0, near.1, INK, 1.1)?;
+        self.line(far.0, far.1, INK, 1.1)
+    }
+
     /// A vertical error bar at `x`, with end strokes.
     pub fn pole(&self, x: f64, low: f64, high: f64, color: RGBColor) -> Drawing {
         self.line((x, low), (x, high), color, 1.1)?;

@@ -7,6 +7,7 @@ use plotters::prelude::RGBColor;
 use super::ChartError;
 use super::axis::{self, Axis};
 use super::canvas::{Align, Canvas, Dash, GRID, INK, MUTED, PALETTE, Type, cut, svg};
+use crate::statistics::ascending;
 
 /// Width of every chart, CSS pixels: what a page of 1200 leaves.
 pub const WIDTH: f64 = 1128.0;
@@ -19,6 +20,11 @@ const NOTE_CHARACTER: f64 = 5.6;
 /// Characters of a row's name that are shown, and of the remark under it.
 const LABEL: usize = 36;
 const NOTE: usize = 44;
+/// Height of a row with a remark under its name.
+const TWO_LINES: f64 = 32.0;
+const MOST_TICKS: usize = 10;
+/// A bar this many times longer than the next shorter one is cut, so that the others can be told apart.
+const OUTLIER: f64 = 2.5;
 
 /// Ratios beyond this are drawn on a logarithmic scale.
 const LOG_FROM: f64 = 2.5;
@@ -99,7 +105,7 @@ impl PanelChart {
     /// # Errors
     /// When the backend refuses an element.
     pub fn draw(&self) -> Result<String, ChartError> {
-        let height = self.top() + self.rows.len() as f64 * self.row_height() + BOTTOM;
+        let height = self.row_top(self.rows.len()) + BOTTOM;
         svg(&self.title, WIDTH, height, |canvas| {
             self.legend(canvas)?;
             self.labels(canvas)?;
@@ -118,12 +124,24 @@ impl PanelChart {
         if self.several() { TOP + 22.0 } else { TOP }
     }
 
-    fn row_height(&self) -> f64 {
-        self.series.len().max(1) as f64 * (BAR + 2.0) + if self.several() { 10.0 } else { 7.0 }
+    /// The series that any panel shows in this row: only these take room.
+    fn slots(&self, row: usize) -> Vec<usize> {
+        let shows = |panel: &Panel, series: usize| {
+            let mark = panel.marks.get(row).and_then(|marks| marks.get(series));
+            !matches!(mark, None | Some(Mark::Empty))
+        };
+        (0..self.series.len().max(1)).filter(|series| self.panels.iter().any(|p| shows(p, *series))).collect()
+    }
+
+    fn row_height(&self, row: usize) -> f64 {
+        let bars =
+            self.slots(row).len().max(1) as f64 * (BAR + 2.0) + if self.several() { 10.0 } else { 7.0 };
+        let noted = self.rows.get(row).is_some_and(|label| label.note.is_some());
+        bars.max(if noted { TWO_LINES } else { 0.0 })
     }
 
     fn row_top(&self, row: usize) -> f64 {
-        self.top() + row as f64 * self.row_height()
+        self.top() + (0..row).map(|above| self.row_height(above)).sum::<f64>()
     }
 
     fn label_width(&self) -> f64 {
@@ -150,7 +168,7 @@ impl PanelChart {
 
     fn labels(&self, canvas: &Canvas<'_>) -> Result<(), String> {
         for (index, row) in self.rows.iter().enumerate() {
-            let y = self.row_top(index) + self.row_height() / 2.0;
+            let y = self.row_top(index) + self.row_height(index) / 2.0;
             let (look, x) = (Type::new(12.0, INK, Align::Right), self.label_width() - 8.0);
             match &row.note {
                 None => canvas.text(&cut(&row.name, LABEL), (x, y), look)?,
@@ -172,7 +190,7 @@ impl PanelChart {
         let middle = (left + right) / 2.0;
         canvas.text(&panel.title, (left, self.top() - 30.0), Type::new(12.5, INK, Align::Left).bold())?;
         let room = (right - left + self.numbers) / NOTE_CHARACTER;
-        let ticks = axis.ticks(((right - left) / 46.0) as usize);
+        let ticks = axis.ticks((((right - left) / 46.0) as usize).min(MOST_TICKS));
         for tick in &ticks {
             let x = axis.at(*tick);
             canvas.line((x, self.top() - 8.0), (x, bottom), GRID, 1.0)?;
@@ -182,7 +200,12 @@ impl PanelChart {
                 Type::new(11.0, MUTED, Align::Middle),
             )?;
         }
-        let scale = if axis.log { format!("{}, logarithmic", panel.axis) } else { panel.axis.clone() };
+        let broken = bars(panel).any(|bar| bar.value > axis.high);
+        let scale = match (axis.log, broken) {
+            (true, _) => format!("{}, logarithmic", panel.axis),
+            (false, true) => format!("{}; a cut bar goes on beyond the axis", panel.axis),
+            (false, false) => panel.axis.clone(),
+        };
         canvas.text(&scale, (middle, bottom + 28.0), Type::new(11.5, INK, Align::Middle))?;
         let heading = (right + self.numbers, self.top() - 12.0);
         canvas.text(&panel.numbers, heading, Type::new(10.5, MUTED, Align::Right))?;
@@ -208,8 +231,10 @@ impl PanelChart {
         axis: &Axis,
         (left, right, room): (f64, f64, f64),
     ) -> Result<(), String> {
-        let pad = (self.row_height() - self.series.len().max(1) as f64 * (BAR + 2.0)) / 2.0;
-        let top = self.row_top(row) + pad + series as f64 * (BAR + 2.0) + 1.0;
+        let slots = self.slots(row);
+        let pad = (self.row_height(row) - slots.len().max(1) as f64 * (BAR + 2.0)) / 2.0;
+        let slot = slots.iter().position(|s| *s == series).unwrap_or(0);
+        let top = self.row_top(row) + pad + slot as f64 * (BAR + 2.0) + 1.0;
         let middle = top + BAR / 2.0;
         match mark {
             Mark::Empty => Ok(()),
@@ -217,7 +242,8 @@ impl PanelChart {
                 let text = cut(note, room as usize);
                 // No line of the grid runs through the remark.
                 let margin = if self.several() { 0.0 } else { 4.5 };
-                let corners = ((left + 2.0, top - margin), (right, top + BAR + margin));
+                let end = (left + 14.0 + text.chars().count() as f64 * NOTE_CHARACTER).min(right);
+                let corners = ((left + 2.0, top - margin), (end, top + BAR + margin));
                 canvas.rectangle(corners.0, corners.1, plotters::style::WHITE)?;
                 canvas.text(&text, (left + 8.0, middle), Type::new(10.5, MUTED, Align::Left))
             }
@@ -228,7 +254,9 @@ impl PanelChart {
                 if ours && self.rows.get(row).is_some_and(|r| r.hatched) {
                     canvas.hatch(from, to)?;
                 }
-                if let Some((low, high)) = bar.interval {
+                if bar.value > axis.high {
+                    canvas.gap(right - 16.0, (top, top + BAR))?;
+                } else if let Some((low, high)) = bar.interval {
                     canvas.whisker(axis.at(low), axis.at(high), middle)?;
                 }
                 let look = Type::new(11.0, INK, Align::Right);
@@ -260,6 +288,27 @@ impl PanelChart {
         if self.origin > 0.0 && high > LOG_FROM * self.origin {
             return Axis::log(low.max(self.origin / high), high, pixels);
         }
+        if self.origin <= 0.0 && self.reference.is_none() {
+            return Axis::linear(low, end_before_outliers(panel).unwrap_or(high), pixels);
+        }
         Axis::linear(low, high, pixels)
     }
+}
+
+fn bars(panel: &Panel) -> impl Iterator<Item = &Bar> {
+    panel.marks.iter().flatten().filter_map(|mark| match mark {
+        Mark::Bar(bar) => Some(bar),
+        Mark::Note(_) | Mark::Empty => None,
+    })
+}
+
+/// Where an axis from 0 ends when a minority of bars is far longer than all others; `None` when none is.
+fn end_before_outliers(panel: &Panel) -> Option<f64> {
+    let values = ascending(&bars(panel).map(|bar| bar.value).collect::<Vec<_>>());
+    let (_, longer) = values.split_at_checked(values.len() / 2)?;
+    let step = longer.windows(2).find(|pair| pair[1] > OUTLIER * pair[0])?;
+    let usual = bars(panel).filter(|bar| bar.value <= step[0]);
+    let end = usual.map(|bar| bar.interval.map_or(bar.value, |i| i.1.max(bar.value))).fold(0.0, f64::max);
+    // The cut must not fall within an error bar of those that are shown whole.
+    (end * 1.2 < step[1]).then_some(end * 1.2)
 }

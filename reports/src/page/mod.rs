@@ -117,10 +117,17 @@ fn announcement_section(out: &mut String, analysis: &Analysis<'_>) -> Result<(),
          Beside each bar: the ratio, then the published number in parentheses or our 95 % interval in brackets. Hatched: emulation.</p>",
         escape(published::SOURCE)
     );
+    let mut without = Vec::new();
     for chart in &published::CHARTS {
-        let redrawn = announcement::draw(chart, &analysis.runs)?;
+        let Some(redrawn) = announcement::draw(chart, &analysis.runs)? else {
+            without.push(chart);
+            continue;
+        };
         let _ = writeln!(out, "<h3>{} <span class=\"muted\">{}.png</span></h3>", chart.title, chart.file);
         figure(out, &redrawn.svg, &redrawn.caption);
+    }
+    if !without.is_empty() {
+        tables::published_only(out, &without);
     }
     Ok(())
 }

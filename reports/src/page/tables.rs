@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::{code, escape};
 use crate::analysis::{Group, RunAnalysis, subjects as names};
+use crate::announcement::PublishedChart;
 use crate::figures::NONE;
 use crate::{figures as write_figures, table, wording};
 
@@ -148,6 +149,34 @@ pub fn subjects(out: &mut String, run: &RunAnalysis<'_>) {
     for missing in &run.record.not_run {
         let (name, reason) = (escape(&missing.subject), escape(&missing.reason));
         let _ = writeln!(out, "<tr><th>{name}</th><td>not run: {reason}</td></tr>");
+    }
+    out.push_str("</table>\n");
+}
+
+/// Charts of the announcement with nothing of ours to draw: what they need, and their published ratios.
+pub fn published_only(out: &mut String, charts: &[&PublishedChart]) {
+    out.push_str(
+        "<h3>Charts without a measured reference</h3>\n<p>The counterpart of their reference bar was not measured at 1 core in any \
+         run here, so there is no ratio of ours to show. Published ratios, without a unit and without a published spread:</p>\n\
+         <table class=\"facts\">\n<tr><th>chart</th><th>not measured</th><th>published, relative to the reference</th></tr>\n",
+    );
+    for chart in charts {
+        let Some(metric) = chart.metrics().first() else { continue };
+        let reference = chart.published(&chart.reference, *metric);
+        let ratios = chart.bars.iter().filter(|bar| bar.name != chart.reference.name).filter_map(|bar| {
+            Some(format!("{} {:.2}", bar.name, chart.published(bar, *metric)? / reference?))
+        });
+        let ratios: Vec<String> = ratios.collect();
+        let _ = writeln!(
+            out,
+            "<tr><td>{}<br><small>{}.png</small></td><td>{}</td><td>{}, {} = 1: {}</td></tr>",
+            escape(chart.title),
+            escape(chart.file),
+            escape(chart.counterpart(&chart.reference)),
+            escape(metric.title()),
+            escape(chart.reference.name),
+            escape(&ratios.join("; "))
+        );
     }
     out.push_str("</table>\n");
 }
