@@ -28,6 +28,7 @@ pub fn of(samples: &Samples, runs: &[RunAnalysis<'_>]) -> Vec<String> {
             ));
         }
         found.extend(cells(run.record));
+        found.extend(few_rounds(run));
         found.extend(run.groups.iter().flat_map(|g| group(run.record, g)));
         all.extend(found.into_iter().map(|problem| format!("{title}: {problem}")));
     }
@@ -64,22 +65,27 @@ fn slices(cell: &Cell) -> Option<String> {
     }
 }
 
+/// One sentence on all groups with too few rounds for an interval: which subjects they are is in the tables.
+fn few_rounds(run: &RunAnalysis<'_>) -> Option<String> {
+    let ratios = |g: &Group| {
+        let others = g.rows.iter().filter(|r| r.subject != BASELINE);
+        others.filter_map(|r| r.figures()?.ratio).collect::<Vec<_>>()
+    };
+    let few = |g: &&Group| ratios(g).iter().any(|ratio| ratio.pairs < MIN_PAIRS);
+    let found: Vec<&Group> = run.groups.iter().filter(few).collect();
+    let measured = run.groups.iter().filter(|g| !ratios(g).is_empty()).count();
+    let named = match found.len() {
+        0 => return None,
+        n if n == measured => "all workloads".to_owned(),
+        _ => found.iter().map(|g| format!("{}/{}", g.workload, g.placement)).collect::<Vec<_>>().join(", "),
+    };
+    Some(format!("fewer than {MIN_PAIRS} rounds in {named}: intervals are ranges, not 95 % intervals"))
+}
+
 fn group(record: &RunRecord, group: &Group) -> Vec<String> {
     let mut found = Vec::new();
     let title = group.title();
     let measured = group.rows.iter().filter_map(|r| Some((r, r.figures()?)));
-    let few: Vec<String> = measured
-        .clone()
-        .filter_map(|(r, f)| Some((r, f.ratio?)))
-        .filter(|(r, ratio)| ratio.pairs < MIN_PAIRS && r.subject != BASELINE)
-        .map(|(r, ratio)| format!("`{}` ({})", r.subject, ratio.pairs))
-        .collect();
-    if !few.is_empty() {
-        found.push(format!(
-            "{title}: fewer than {MIN_PAIRS} pairs of slices, so the interval is only the range of them: {}",
-            few.join(", ")
-        ));
-    }
     let unpaired: Vec<String> = measured
         .clone()
         .filter(|(_, f)| f.ratio.is_none())

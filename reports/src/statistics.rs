@@ -46,6 +46,13 @@ pub struct Estimate {
     pub pairs: usize,
 }
 
+impl Estimate {
+    /// How far the farther end of the interval is from the median: `±` this covers it, however skewed it is.
+    pub fn reach(&self) -> f64 {
+        (self.median - self.interval.low).max(self.interval.high - self.median)
+    }
+}
+
 /// Median and the 10th and 90th percentile of one figure over the slices of a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {

@@ -10,7 +10,7 @@ use crate::figures::{self, NONE};
 
 const COLUMN: usize = 13;
 
-/// One table per run: time per transaction relative to `routed`, with half the width of its 95 % interval.
+/// One table per run: time per transaction relative to `routed`, with the distance to the farther end of its 95 % interval.
 pub fn terminal_table(samples: &Samples) -> String {
     let analysis = Analysis::of(samples);
     let mut out = String::new();
@@ -67,7 +67,7 @@ fn table(out: &mut String, run: &RunAnalysis<'_>) {
 
 fn cell(group: &Group, subject: &str) -> String {
     match group.row(subject).and_then(|r| r.figures()).and_then(|f| f.ratio) {
-        Some(ratio) => format!("{:.3} ±{:.3}", ratio.median, ratio.interval.half_width()),
+        Some(ratio) => format!("{:.3} ±{:.3}", ratio.median, ratio.reach()),
         None => NONE.to_owned(),
     }
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sentences that Markdown, HTML and terminal share: what the numbers are, and what they are not.
 
+use std::collections::BTreeMap;
+
 use netns_lab::plan::{BASELINE, WorkloadKind};
 use netns_lab::record::{Clock, Environment, Executor, RunRecord};
 
-use crate::analysis::{Group, RunAnalysis};
+use crate::analysis::{Group, RunAnalysis, subjects};
 use crate::figures;
 
 /// How ratios are to be read.
@@ -37,6 +39,41 @@ pub fn clock(record: &RunRecord) -> &'static str {
         (Executor::Host, Clock::Wall) => {
             "Wall time: real nanoseconds on this machine's own kernel. Ratios compare only within this section."
         }
+    }
+}
+
+/// The same in a few words.
+pub fn times(record: &RunRecord) -> &'static str {
+    match (record.executor, record.clock) {
+        (_, Clock::Virtual) => "virtual time: instructions, no caches",
+        (Executor::Vm, Clock::Wall) => "wall time of the guest",
+        (Executor::Host, Clock::Wall) => "wall time",
+    }
+}
+
+/// How many subjects were measured, and how many could not be.
+pub fn compared(run: &RunAnalysis<'_>) -> String {
+    let names = subjects(run.record);
+    let measured =
+        |name: &&&str| run.groups.iter().any(|g| g.row(name).is_some_and(|r| r.figures().is_some()));
+    let count = names.iter().filter(measured).count();
+    match names.len() - count {
+        0 => format!("{count} measured"),
+        missing => format!("{count} measured, {missing} not run"),
+    }
+}
+
+/// The range of the noise floors of a run's groups.
+pub fn floors(run: &RunAnalysis<'_>) -> String {
+    let bands = || run.groups.iter().filter_map(|g| Some(g.noise?.band()));
+    let (low, high) = (bands().fold(f64::INFINITY, f64::min), bands().fold(0.0, f64::max));
+    let worst = run.groups.iter().find(|g| g.noise.is_some_and(|n| n.band() == high));
+    match worst {
+        Some(group) if low < high => {
+            format!("{} to {} ({})", figures::percent(low), figures::percent(high), group.title())
+        }
+        Some(_) => figures::percent(high),
+        None => "not measured".to_owned(),
     }
 }
 
@@ -79,16 +116,22 @@ pub fn self_check(run: &RunAnalysis<'_>) -> Vec<String> {
     if run.self_check.is_empty() {
         return vec!["Generator against netperf: not run: the record holds no pairs".to_owned()];
     }
-    let version = check.netperf_version.as_deref().unwrap_or("of unknown version");
+    let version = check.netperf_version.as_deref().map_or("of unknown version", |v| own_words("netperf", v));
     run.self_check
         .iter()
         .map(|(kind, ratio)| {
             let agree = ratio.interval.low <= 1.0 && ratio.interval.high >= 1.0;
+            let closes = match kind {
+                WorkloadKind::TcpCrr => {
+                    ". Here ours closes connections as netperf does; in the measured phases it closes by reset"
+                }
+                _ => "",
+            };
             format!(
-                "Generator against netperf {version} on loopback, {kind}: ours / netperf = {} over {} pairs{}",
+                "Generator against netperf {version} on loopback, {kind}: ours / netperf = {} over {} pairs: {}{closes}.",
                 figures::estimate(ratio),
                 ratio.pairs,
-                if agree { ": no difference beyond the noise" } else { "" }
+                if agree { "no difference beyond the noise" } else { "the interval does not contain 1" }
             )
         })
         .collect()
@@ -97,7 +140,7 @@ pub fn self_check(run: &RunAnalysis<'_>) -> Vec<String> {
 /// The environment as rows of name and value; empty facts are left out.
 pub fn environment(environment: &Environment) -> Vec<(String, String)> {
     let e = environment;
-    let joined = |map: &std::collections::BTreeMap<String, String>| {
+    let joined = |map: &BTreeMap<String, String>| {
         map.iter().map(|(k, v)| format!("{k}: {v}")).collect::<Vec<_>>().join("; ")
     };
     let mut rows = vec![
@@ -112,7 +155,7 @@ pub fn environment(environment: &Environment) -> Vec<(String, String)> {
         ("mitigations", joined(&e.mitigations)),
         ("sysctls in the pods", joined(&e.sysctls)),
         ("offloads of a pod's interface", joined(&e.offloads)),
-        ("tools", joined(&e.tools)),
+        ("tools", tools(&e.tools)),
     ];
     if let Some(vm) = &e.vm {
         rows.extend([
@@ -130,6 +173,23 @@ pub fn environment(environment: &Environment) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Versions in the tools' own words, of which most begin with the tool's name.
+fn tools(versions: &BTreeMap<String, String>) -> String {
+    let told = versions.iter().map(|(tool, words)| format!("{tool}: {}", own_words(tool, words)));
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// `words` without the name that they repeat: `CNI bridge plugin version unknown` of `CNI bridge` is `version unknown`.
+fn own_words<'a>(tool: &str, words: &'a str) -> &'a str {
+    let named = words.get(..tool.len()).is_some_and(|start| start.eq_ignore_ascii_case(tool));
+    let rest = match words.get(tool.len()..) {
+        Some(rest) if named && rest.starts_with(' ') => rest.trim_start(),
+        _ => words,
+    };
+    let rest = rest.strip_prefix("plugin ").unwrap_or(rest);
+    if rest.is_empty() { words } else { rest }
+}
+
 /// How many slices the figures rest on, over all subjects of a group.
 pub fn slices(group: &Group) -> String {
     let counts = || group.rows.iter().filter_map(|r| r.figures()).map(|f| f.slices);
@@ -142,7 +202,7 @@ pub fn slices(group: &Group) -> String {
 
 /// The MTU of the pods' interfaces, by value.
 pub fn mtu(record: &RunRecord) -> String {
-    let mut by_mtu: std::collections::BTreeMap<u32, Vec<&str>> = std::collections::BTreeMap::new();
+    let mut by_mtu: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
     for subject in &record.subjects {
         by_mtu.entry(subject.mtu).or_default().push(&subject.name);
     }

@@ -2,6 +2,7 @@
 //! `report.html`: one page that needs no other file, no script and no network.
 
 mod drawings;
+mod glance;
 mod tables;
 
 use std::fmt::Write;
@@ -57,9 +58,7 @@ fn header(out: &mut String, analysis: &Analysis<'_>) {
     if analysis.partial() {
         out.push_str("<p class=\"problems partial\">PARTIAL: this run was interrupted. What is here is valid, some is missing.</p>\n");
     }
-    paragraph(out, "Every number here comes from <code>samples.json</code> by this command:");
-    let command: Vec<String> = samples.command.lines().map(escape).collect();
-    let _ = writeln!(out, "<pre>{}</pre>", command.join("\n"));
+    glance::compared(out, analysis);
     if !analysis.problems.is_empty() {
         out.push_str("<div class=\"problems\"><strong>Notes on these samples</strong><ul>\n");
         for problem in &analysis.problems {
@@ -67,6 +66,13 @@ fn header(out: &mut String, analysis: &Analysis<'_>) {
         }
         out.push_str("</ul></div>\n");
     }
+    glance::ranking(out, analysis);
+    out.push_str("<h3>How to read this page</h3>\n");
+    paragraph(out, &code(&wording::ratio()));
+    paragraph(out, &code(wording::EMULATION));
+    paragraph(out, "Every number here comes from <code>samples.json</code> by this command:");
+    let command: Vec<String> = samples.command.lines().map(escape).collect();
+    let _ = writeln!(out, "<pre>{}</pre>", command.join("\n"));
     out.push_str("<nav><ul>\n");
     for (index, run) in analysis.runs.iter().enumerate() {
         let _ = writeln!(out, "<li><a href=\"#run-{index}\">{}</a></li>", escape(&run.title()));
@@ -74,20 +80,16 @@ fn header(out: &mut String, analysis: &Analysis<'_>) {
     out.push_str(
         "<li><a href=\"#announcement\">The announcement’s charts drawn again</a></li>\n</ul></nav>\n",
     );
-    paragraph(out, &code(&wording::ratio()));
-    paragraph(out, &code(wording::EMULATION));
 }
 
 fn section(out: &mut String, index: usize, run: &RunAnalysis<'_>) -> Result<(), ChartError> {
     let _ = writeln!(out, "<h2 id=\"run-{index}\">{}</h2>", escape(&run.title()));
     paragraph(out, &escape(wording::clock(run.record)));
-    out.push_str("<h3>Verdict</h3>\n");
+    out.push_str("<h3>All ratios</h3>\n");
     tables::verdict(out, run);
     for line in wording::self_check(run) {
         paragraph(out, &code(&line));
     }
-    out.push_str("<h3>Environment</h3>\n");
-    tables::environment(out, run);
     drawings::of_run(out, run)?;
     out.push_str("<h3>All figures</h3>\n");
     for group in &run.groups {
@@ -95,6 +97,8 @@ fn section(out: &mut String, index: usize, run: &RunAnalysis<'_>) -> Result<(), 
     }
     out.push_str("<h3>Subjects</h3>\n");
     tables::subjects(out, run);
+    out.push_str("<h3>Environment</h3>\n");
+    tables::environment(out, run);
     Ok(())
 }
 

@@ -3,19 +3,16 @@
 
 use std::fmt::Write;
 
-use super::{code, escape};
+use super::escape;
 use crate::analysis::{Group, RunAnalysis, subjects as names};
 use crate::announcement::PublishedChart;
 use crate::figures::NONE;
+use crate::statistics::Interval;
 use crate::{figures as write_figures, table, wording};
 
-/// Ratio of every subject under every workload, coloured where it differs from the baseline beyond the noise, and a sentence on each group.
+/// Ratio of every subject under every workload, coloured where it differs from the baseline beyond the noise.
 pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
-    out.push_str("<ul>\n");
-    for group in &run.groups {
-        let _ = writeln!(out, "<li>{}</li>", code(&sentence(group)));
-    }
-    out.push_str("</ul>\n<table>\n<tr><th class=\"name\">ratio to routed, ± half of the 95 % interval</th>");
+    out.push_str("<table>\n<tr><th class=\"name\">ratio to routed, no unit<br>[95 % interval]</th>");
     for group in &run.groups {
         let _ = write!(out, "<th>{}<br>{}</th>", group.workload, group.placement);
     }
@@ -60,27 +57,8 @@ fn verdict_cell(out: &mut String, group: &Group, name: &str) {
         () if interval.low > 1.0 => " class=\"slower\"",
         () => "",
     };
-    let half = ratio.interval.half_width();
-    let _ = write!(out, "<td{class}>{:.3} <small>±{half:.3}</small></td>", ratio.median);
-}
-
-/// Who is first and who is last.
-fn sentence(group: &Group) -> String {
-    let ranked: Vec<_> =
-        group.rows.iter().filter_map(|r| Some((r, r.figures()?.ratio?, r.figures()?.rank?))).collect();
-    let list = |wanted: usize| {
-        let named = ranked.iter().filter(|(_, _, rank)| *rank == wanted);
-        named.map(|(r, e, _)| format!("{} {:.3}", r.label(), e.median)).collect::<Vec<_>>().join(", ")
-    };
-    let (first, last) =
-        (ranked.iter().map(|(_, _, rank)| *rank).min(), ranked.iter().map(|(_, _, rank)| *rank).max());
-    match (first, last) {
-        (Some(first), Some(last)) if first < last => {
-            format!("{}: fastest {}; slowest {}.", group.title(), list(first), list(last))
-        }
-        (Some(_), _) => format!("{}: no order; all intervals overlap.", group.title()),
-        _ => format!("{}: no ratio was measured.", group.title()),
-    }
+    let Interval { low, high } = ratio.interval;
+    let _ = write!(out, "<td{class}>{:.3}<br><small>[{low:.3}, {high:.3}]</small></td>", ratio.median);
 }
 
 /// All figures of a group.
