@@ -72,3 +72,8 @@ pub fn utc(unix_s: u64) -> String {
     let year = year_of_era + era * 400 + u128::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest % 3600 / 60)
 }
+
+/// No control character of a file reaches the terminal.
+pub fn one_line(raw: &str) -> String {
+    raw.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The regression gate: a run's paired ratios against the committed baseline of its class.
 
-use std::fmt;
 use std::path::Path;
 
 use netns_lab::plan::{Placement, WorkloadKind};
@@ -188,61 +187,5 @@ fn new_row(ratio: &GatedRatio) -> GateRow {
         change: None,
         band: None,
         verdict: Verdict::New,
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unchanged => f.write_str("ok"),
-            Self::Faster => f.write_str("faster than baseline: update it"),
-            Self::Slower => f.write_str("FAIL: slower than baseline"),
-            Self::Missing(reason) => write!(f, "FAIL: missing: {reason}"),
-            Self::New => f.write_str("new: not in the baseline, update it"),
-        }
-    }
-}
-
-impl fmt::Display for GateOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for warning in &self.warnings {
-            writeln!(f, "WARNING: the environment is not the baseline's, bands are doubled: {warning}")?;
-        }
-        let wide =
-            self.rows.iter().map(|r| r.subject.chars().count()).max().unwrap_or(0).max("subject".len());
-        writeln!(
-            f,
-            "{:wide$}  {:10}  {:>5}  {:>9}  {:>9}  {:>9}  {:>8}  verdict",
-            "subject", "workload", "cores", "baseline", "now", "change %", "band %"
-        )?;
-        for row in &self.rows {
-            let ratio = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
-            let percent = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:.2}", v * 100.0));
-            let change = row.change.map_or("-".to_owned(), |v| format!("{:+.2}", v * 100.0));
-            writeln!(
-                f,
-                "{:wide$}  {:10}  {:>5}  {:>9}  {:>9}  {:>9}  {:>8}  {}",
-                row.subject,
-                row.workload,
-                row.cores,
-                ratio(row.baseline),
-                ratio(row.now),
-                change,
-                percent(row.band),
-                row.verdict
-            )?;
-        }
-        let count = |wanted: fn(&Verdict) -> bool| self.rows.iter().filter(|r| wanted(&r.verdict)).count();
-        writeln!(
-            f,
-            "{}: baseline {}: {} unchanged, {} faster, {} slower, {} missing, {} new",
-            if self.passed() { "PASSED" } else { "FAILED" },
-            self.class,
-            count(|v| *v == Verdict::Unchanged),
-            count(|v| *v == Verdict::Faster),
-            count(|v| *v == Verdict::Slower),
-            count(|v| matches!(v, Verdict::Missing(_))),
-            count(|v| *v == Verdict::New)
-        )
     }
 }

@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod figures;
 pub mod files;
 pub mod gate;
+mod gate_table;
 pub mod identity;
 pub mod latency;
 pub mod markdown;

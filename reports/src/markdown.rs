@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::analysis::{Analysis, Group, RunAnalysis};
 use crate::table;
-use crate::{figures, wording};
+use crate::{figures, ranking, wording};
 
 /// Renders the whole report.
 pub fn render(analysis: &Analysis<'_>) -> String {
@@ -15,6 +15,7 @@ pub fn render(analysis: &Analysis<'_>) -> String {
     }
     let samples = analysis.samples;
     line(&mut out, &format!("Measured {}.", figures::utc(samples.started_unix_s)));
+    glance(&mut out, analysis);
     line(&mut out, "Every number here comes from `samples.json` by this command:");
     let fence = if samples.command.contains("```") { "~~~~" } else { "```" };
     line(&mut out, &format!("{fence}\n{}\n{fence}", samples.command));
@@ -30,6 +31,35 @@ pub fn render(analysis: &Analysis<'_>) -> String {
         section(&mut out, run);
     }
     out
+}
+
+/// What was compared, and the order that came out.
+fn glance(out: &mut String, analysis: &Analysis<'_>) {
+    for run in &analysis.runs {
+        let environment = &run.record.environment;
+        let facts = [
+            format!("{} × {}", environment.cpus, environment.cpu),
+            wording::times(run.record).to_owned(),
+            wording::compared(run),
+            format!("noise floor {}", wording::floors(run)),
+        ];
+        line(out, &format!("**{}**: {}", text(&run.title()), text(&facts.join("; "))));
+        for group in &run.groups {
+            let ranked = ranking::order(group).into_iter().map(|(rank, members)| {
+                let named = members
+                    .iter()
+                    .map(|(row, e)| format!("{} {:.3} ±{:.3}", text(&row.label()), e.median, e.reach()));
+                format!("**{rank}** {}", named.collect::<Vec<_>>().join(", "))
+            });
+            let ranked = ranked.collect::<Vec<_>>().join("; ");
+            let ranked = if ranked.is_empty() { "no ratio was measured" } else { &ranked };
+            let _ = writeln!(out, "- {}: {ranked}", group.title());
+        }
+        out.push('\n');
+    }
+    if !analysis.runs.is_empty() {
+        line(out, wording::RANKING);
+    }
 }
 
 fn section(out: &mut String, run: &RunAnalysis<'_>) {

@@ -79,7 +79,11 @@ fn few_rounds(run: &RunAnalysis<'_>) -> Option<String> {
         n if n == measured => "all workloads".to_owned(),
         _ => found.iter().map(|g| format!("{}/{}", g.workload, g.placement)).collect::<Vec<_>>().join(", "),
     };
-    Some(format!("fewer than {MIN_PAIRS} rounds in {named}: intervals are ranges, not 95 % intervals"))
+    let whole = found.iter().all(|g| ratios(g).iter().all(|ratio| ratio.pairs < MIN_PAIRS));
+    let whose = if whole { "" } else { " of some subjects" };
+    Some(format!(
+        "fewer than {MIN_PAIRS} rounds{whose} in {named}: their intervals are ranges, not 95 % intervals"
+    ))
 }
 
 fn group(record: &RunRecord, group: &Group) -> Vec<String> {

@@ -6,13 +6,17 @@ use std::fmt::Write;
 use netns_lab::record::{Clock, Samples};
 
 use crate::analysis::{Analysis, Group, RunAnalysis, subjects};
-use crate::figures::{self, NONE};
+use crate::figures::{self, NONE, one_line};
 
 const COLUMN: usize = 13;
 
 /// One table per run: time per transaction relative to `routed`, with the distance to the farther end of its 95 % interval.
 pub fn terminal_table(samples: &Samples) -> String {
-    let analysis = Analysis::of(samples);
+    render(&Analysis::of(samples))
+}
+
+/// The same from figures that are already there.
+pub fn render(analysis: &Analysis<'_>) -> String {
     let mut out = String::new();
     for run in &analysis.runs {
         table(&mut out, run);
@@ -70,9 +74,4 @@ fn cell(group: &Group, subject: &str) -> String {
         Some(ratio) => format!("{:.3} ±{:.3}", ratio.median, ratio.reach()),
         None => NONE.to_owned(),
     }
-}
-
-/// No control character of a file reaches the terminal.
-fn one_line(raw: &str) -> String {
-    raw.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

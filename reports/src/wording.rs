@@ -20,6 +20,10 @@ pub fn ratio() -> String {
     )
 }
 
+/// How a ranking is to be read.
+pub const RANKING: &str = "Fastest first: the ratio to `routed`, ± the distance to the farther end of its 95 % interval. Subjects that cannot be \
+     told apart, because their intervals widened by the noise floor overlap directly or through a third, share a rank.";
+
 /// What an emulation is.
 pub const EMULATION: &str =
     "(emulation): the rule sets or links imitate another product, which itself did not run.";

@@ -8,9 +8,9 @@ use netns_lab::record::Samples;
 use crate::analysis::Analysis;
 use crate::charts::ChartError;
 use crate::files::{FileError, write_atomically};
-use crate::{markdown, page, summary};
+use crate::{markdown, page, summary, terminal};
 
-/// The files that were written.
+/// The files that were written, and the table for the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The page.
@@ -19,6 +19,8 @@ pub struct Written {
     pub markdown: PathBuf,
     /// The figures for programs.
     pub summary: PathBuf,
+    /// What [`crate::terminal_table`] gives for the same samples, without computing the statistics again.
+    pub table: String,
 }
 
 /// A report that could not be written.
@@ -50,6 +52,7 @@ pub fn write_report(samples: &Samples, dir: &Path) -> Result<Written, Error> {
         html: dir.join("report.html"),
         markdown: dir.join("report.md"),
         summary: dir.join("summary.json"),
+        table: terminal::render(&analysis),
     };
     write_atomically(&written.summary, &summary)?;
     write_atomically(&written.markdown, markdown.as_bytes())?;

@@ -165,6 +165,8 @@ fn summary_has_an_entry_for_every_planned_cell_with_figures_or_a_reason() {
 #[test]
 fn terminal_table_has_a_line_for_every_subject_and_the_noise_floor() {
     let table = terminal_table(&SAMPLES);
+    let temporary = tempfile::tempdir().unwrap();
+    assert_eq!(write_report(&SAMPLES, temporary.path()).unwrap().table, table);
     for (name, ..) in synthetic::SUBJECTS {
         assert!(table.lines().any(|l| l.trim_start().starts_with(name)), "{name}");
     }
@@ -232,4 +234,40 @@ fn malformed_samples_are_refused_with_the_field() {
     let samples = few();
     fs::write(&path, serde_json::to_vec(&samples).unwrap()).unwrap();
     assert_eq!(read_samples(&path).unwrap(), samples);
+}
+
+#[test]
+fn the_page_begins_with_the_runs_and_the_order_and_ends_sections_with_the_environment() {
+    let html = &WRITTEN.0;
+    let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text}"));
+    let places = [
+        at("noise floor (A/A)"),
+        at("<h2>Verdict</h2>"),
+        at("rank and ratio to routed"),
+        at("How to read this page"),
+        at("<h2 id=\"run-0\">"),
+        at("<h3>All figures</h3>"),
+        at("<h3>Environment</h3>"),
+    ];
+    assert!(places.is_sorted(), "{places:?}");
+    let verdict = &html[places[1]..places[3]];
+    let order = &verdict[verdict.find("TCP_CRR, 1 core").unwrap()..];
+    let order = &order[..order.find("</tr>").unwrap()];
+    for (name, ..) in
+        synthetic::SUBJECTS.iter().filter(|s| !s.0.contains("ipvlan") && !s.0.contains("netkit"))
+    {
+        assert!(order.contains(&format!("{name} ")), "{name} in {order}");
+    }
+}
+
+#[test]
+fn versions_are_in_the_tools_own_words_without_the_name_twice() {
+    let mut samples = few();
+    let tools = [("CNI bridge", "CNI bridge plugin version unknown"), ("netperf", "Netperf version 2.7.0")];
+    let others = [("ipset", "ipset v7.17, protocol version: 7"), ("iptables", "1.8.9"), ("odd", "odd")];
+    samples.runs[0].environment.tools =
+        tools.into_iter().chain(others).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let wanted = "CNI bridge: version unknown; ipset: v7.17, protocol version: 7; iptables: 1.8.9; netperf: version 2.7.0; odd: odd";
+    let (html, markdown, _) = written(&samples);
+    assert!(html.contains(wanted) && markdown.contains(wanted));
 }

@@ -113,7 +113,7 @@ fn contradictions_are_named() {
     says(run, "the plan has no such phase");
     let mut run = small();
     run.cells.iter_mut().for_each(|c| c.slices.truncate(3));
-    says(run, "fewer than 6 pairs of slices");
+    says(run, "fewer than 6 rounds");
     let mut run = small();
     run.plan.handicap = Some(Handicap { subject: "veth".to_owned(), rules: 50 });
     says(run, "`veth` was slowed on purpose by 50 iptables rules");
@@ -147,4 +147,18 @@ fn a_subject_without_cells_for_one_workload_is_a_row_with_a_reason() {
     let veth: Vec<_> = entries.iter().filter(|e| e["subject"] == "veth").collect();
     assert!(veth[0]["not_run"].is_null());
     assert_eq!(veth[1]["not_run"], "the record holds no samples of it");
+}
+
+#[test]
+fn too_few_rounds_are_told_once_for_a_run() {
+    let mut run = record(&["routed", "routed-again", "veth", "vxlan"], &[], Machine { rounds: 4, ..SHORT });
+    says(run.clone(), "fewer than 6 rounds in all workloads: their intervals are ranges");
+    let table = terminal_table(&samples(vec![run.clone()]));
+    assert_eq!(table.lines().filter(|l| l.contains("fewer than")).count(), 1, "{table}");
+    // One subject of one workload lost its last rounds.
+    run = record(&["routed", "routed-again", "veth", "vxlan"], &[], SHORT);
+    let group = format!("{}/{}", run.cells[0].workload, run.cells[0].placement);
+    let cell = run.cells.iter_mut().find(|c| c.subject == "veth").unwrap();
+    cell.slices.truncate(3);
+    says(run, &format!("fewer than 6 rounds of some subjects in {group}: their intervals are ranges"));
 }

@@ -13,7 +13,7 @@ pub fn compared(out: &mut String, analysis: &Analysis<'_>) {
         return;
     }
     out.push_str(
-        "<table class=\"facts\">\n<tr><th>run</th><th>CPU</th><th>times are</th><th>subjects</th><th>noise floor (A/A)</th>\
+        "<table class=\"facts glance\">\n<tr><th>run</th><th>CPU</th><th>times are</th><th>subjects</th><th>noise floor (A/A)</th>\
          <th>state</th></tr>\n",
     );
     for (index, run) in analysis.runs.iter().enumerate() {
@@ -41,9 +41,7 @@ pub fn ranking(out: &mut String, analysis: &Analysis<'_>) {
         let _ = writeln!(out, "<h3>{}</h3>", escape(&run.title()));
         order(out, run);
     }
-    let explained = "Fastest first: the ratio to `routed`, ± the distance to the farther end of its 95 % interval. Subjects that cannot \
-                     be told apart, because their intervals widened by the noise floor overlap directly or through a third, share a rank.";
-    let _ = writeln!(out, "<p class=\"muted\">{}</p>", code(explained));
+    let _ = writeln!(out, "<p class=\"muted\">{}</p>", code(wording::RANKING));
 }
 
 fn order(out: &mut String, run: &RunAnalysis<'_>) {
@@ -55,13 +53,18 @@ fn order(out: &mut String, run: &RunAnalysis<'_>) {
         let _ = write!(out, "<tr><th>{}</th><td>{floor}</td><td>", escape(&group.title()));
         let order = ranking::order(group);
         for (rank, members) in &order {
-            let named = members.iter().map(|(row, ratio)| {
-                // A name and its number stay on one line.
-                let name = escape(&row.label()).replace(' ', "\u{a0}");
-                format!("{name}\u{a0}{:.3}\u{a0}<small>±{:.3}</small>", ratio.median, ratio.reach())
-            });
-            let named = named.collect::<Vec<_>>().join(", ");
-            let _ = write!(out, "<span class=\"rank\"><b>{rank}</b> {named}</span> ");
+            for (place, (row, ratio)) in members.iter().enumerate() {
+                let name = escape(&row.label());
+                let mark = if place == 0 { format!("<b>{rank}</b> ") } else { String::new() };
+                let end = if place + 1 < members.len() { "," } else { "" };
+                let spread = format!("<small>±{:.3}</small>", ratio.reach());
+                let class = if end.is_empty() { "rank last" } else { "rank" };
+                let _ = write!(
+                    out,
+                    "<span class=\"{class}\">{mark}{name} {:.3} {spread}{end}</span> ",
+                    ratio.median
+                );
+            }
         }
         if order.is_empty() {
             out.push_str("no ratio was measured");
