@@ -118,9 +118,14 @@ pub fn svg(
     }
     let drawn = format!("width=\"{}\" height=\"{}\"", size.0, size.1);
     let shown = format!(
-        "width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\" aria-label=\"{}\"",
+        "width=\"{width:.0}\" height=\"{height:.0}\" fill=\"none\" font-family=\"{FONT}\" role=\"img\" aria-label=\"{}\"",
         crate::page::escape(title)
     );
+    // What the backend repeats on each of some ten thousand elements is inherited or the default: a fifth of the page. Texts
+    // cannot contain it, for their quotation marks are escaped.
+    for repeated in [" fill=\"none\"", " opacity=\"1\"", &format!(" font-family=\"{FONT}\"")] {
+        text = text.replace(repeated, "");
+    }
     Ok(text.replacen(&drawn, &shown, 1))
 }
 

@@ -165,6 +165,6 @@ impl Frame {
         canvas.text(&panel.title, (left, TOP - 16.0), Type::new(12.5, INK, Align::Left).bold())?;
         let scale = if self.zero_at.is_some() { "log; 0 at the left" } else { "log" };
         canvas.text(&format!("{} ({scale})", cut(unit, 22)), ((left + right) / 2.0, bottom + 32.0), label)?;
-        canvas.text("ratio to routed", (left - 50.0, (top + bottom) / 2.0), label.upwards())
+        canvas.text("ratio to routed, no unit", (left - 50.0, (top + bottom) / 2.0), label.upwards())
     }
 }
