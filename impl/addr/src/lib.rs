@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Addresses, ports and prefixes as values; network order is a type.
