@@ -13,10 +13,13 @@ use crate::source::Source;
 /// The only version of the prefix file that there is.
 const FILE_VERSION: u64 = 1;
 
-/// What is filtered when nothing is said. The dots are those of a regular expression, as in Cilium 1.4.
-const DEFAULTS: [&str; 12] = [
+/// What is filtered when nothing is said. The dots are those of a regular expression, as in Cilium 1.4. The third entry is
+/// not in 1.4, whose `.*kubernetes.io` outweighs the second: it is the label by which Kubernetes since 1.21 names each
+/// namespace, and which policies select.
+const DEFAULTS: [&str; 13] = [
     "io.kubernetes.pod.namespace",
     "io.cilium.k8s.namespace.labels",
+    "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name",
     "!io.kubernetes",
     "!.*kubernetes.io",
     "!pod-template-generation",

@@ -28,6 +28,8 @@ pub const NONE: &str = "none";
 pub const FIXED_IDENTITY_LABEL: &str = "io.cilium.fixed-identity";
 /// The label that holds a pod's namespace.
 pub const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
+/// The label that holds the name of a pod's namespace as Kubernetes since 1.21 labels it.
+pub const NAMESPACE_NAME_LABEL: &str = "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name";
 /// The label that holds a pod's service account.
 pub const SERVICE_ACCOUNT_LABEL: &str = "io.cilium.k8s.policy.serviceaccount";
 
@@ -139,7 +141,11 @@ impl FixedIdentities {
 /// A well-known component: its number, its namespace, its service account, its own labels.
 type Component<'a> = (u32, &'a str, &'a str, &'a [(&'a str, &'a str)]);
 
-/// Components that must have an identity before there is a key-value store to get one from.
+/// How far above a component's number is the one for clusters that label each namespace with its name, as later versions
+/// of Cilium number them.
+const NAMED_NAMESPACE: u32 = 8;
+
+/// Components that must have an identity before there is a key-value store to get one from. 107 came with Cilium 1.4.1.
 fn well_known(cluster: &str, namespace: &str) -> impl Iterator<Item = (NumericIdentity, Labels)> {
     const DNS: (&str, &str) = ("k8s-app", "kube-dns");
     const EKS: &str = "eks.amazonaws.com/component";
@@ -167,13 +173,15 @@ fn well_known(cluster: &str, namespace: &str) -> impl Iterator<Item = (NumericId
     let labelled = move |(number, namespace, account, own): Component<'_>| {
         let common =
             [(NAMESPACE_LABEL, namespace), (SERVICE_ACCOUNT_LABEL, account), (CLUSTER_LABEL, cluster)];
-        let labels = own
+        let before: Labels = own
             .iter()
             .copied()
             .chain(common)
             .map(|(key, value)| Label::of(Source::K8s, key, value))
             .collect();
-        (NumericIdentity::new(number), labels)
+        let since =
+            before.merged(&Labels::from_iter([Label::of(Source::K8s, NAMESPACE_NAME_LABEL, namespace)]));
+        [(NumericIdentity::new(number), before), (NumericIdentity::new(number + NAMED_NAMESPACE), since)]
     };
-    rows.map(labelled).into_iter()
+    rows.into_iter().flat_map(labelled)
 }
