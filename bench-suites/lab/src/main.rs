@@ -99,7 +99,7 @@ fn run(args: &Args, comparison: &Comparison) -> Result<u8> {
 /// Renders the report beside its samples and shows the table.
 fn finish(samples: &Samples, output: &Output) -> Result<()> {
     let written = reports::write_report(samples, output.dir())?;
-    println!("{}", reports::terminal_table(samples));
+    println!("{}", written.table);
     println!("report: {}", written.html.display());
     Ok(())
 }
