@@ -23,6 +23,15 @@ fn up(subject: &str) -> Child {
     Command::new(PROGRAM).args(["up", subject]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// A lab that `up` left standing: gone with the test, also when that fails.
+struct Kept(String);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(netns_lab::lab::remove(&self.0));
+    }
+}
+
 /// The lab of a process, once it has at least this many namespaces.
 fn wait_for_lab(owner: &Child, namespaces: usize) -> Listed {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -76,7 +85,9 @@ fn what_up_leaves_standing_is_listed_survives_a_sweep_and_is_cleaned() {
     let ended = run(&["up", "routed"]);
     let out = text(&ended.stdout);
     assert!(ended.status.success(), "{}", text(&ended.stderr));
-    let lab = out.split("netns-lab clean ").nth(1).unwrap().trim_end_matches("`.\n");
+    let (_, rest) = out.split_once("It stays until `cargo xtask lab clean ").expect(&out);
+    let kept = Kept(rest.trim_end_matches("`.\n").to_owned());
+    let lab = kept.0.as_str();
     assert!(out.contains(&format!("nsenter --net=/run/netns/{lab}-routed-client bash")), "{out}");
     assert!(sweep(Scope::Dead).left.contains(&lab.to_owned()));
     let listed = text(&run(&["ls"]).stdout);
@@ -90,7 +101,10 @@ fn what_up_leaves_standing_is_listed_survives_a_sweep_and_is_cleaned() {
     assert_eq!(left_of(lab), [""; 0]);
     let again = run(&["clean", lab]);
     assert_eq!(again.status.code(), Some(1));
-    assert_eq!(text(&again.stderr), format!("netns-lab: there is no lab {lab}; `netns-lab ls` lists them\n"));
+    assert_eq!(
+        text(&again.stderr),
+        format!("netns-lab: there is no lab {lab}; `cargo xtask lab ls` lists them\n")
+    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub enum Command {
 /// Arguments of `up`.
 #[derive(Args)]
 pub struct Up {
-    /// Name of the subject, as `netns-lab subjects` lists them
+    /// Name of the subject, as `cargo xtask lab subjects` lists them
     subject: String,
 }
 
@@ -188,7 +188,7 @@ fn clean_named(arguments: &Clean) -> Result<ExitCode> {
     let known = list()?;
     for name in &arguments.labs {
         match known.iter().find(|lab| lab.name == *name) {
-            None => bail!("there is no lab {name}; `netns-lab ls` lists them"),
+            None => bail!("there is no lab {name}; `cargo xtask lab ls` lists them"),
             Some(lab) if lab.standing == Standing::Alive && !arguments.all => {
                 bail!("lab {name} is in use (`--all` removes it all the same)")
             }
@@ -233,7 +233,7 @@ fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Resu
     Ok(())
 }
 
-/// Whoever reads the output may stop reading it: `netns-lab subjects | head`.
+/// Whoever reads the output may stop reading it: `cargo xtask lab subjects | head`.
 fn ignore_closed_pipe(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }

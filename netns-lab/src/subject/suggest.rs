@@ -17,7 +17,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
 /// The end of a sentence that proposes these names.
 pub(super) fn sentence(nearest: &[String]) -> String {
     match nearest {
-        [] => "; `netns-lab subjects` lists them".into(),
+        [] => "; `cargo xtask lab subjects` lists them".into(),
         names => format!("; did you mean {}?", names.join(" or ")),
     }
 }
