@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The daemon: joins sources, control plane, datapath and REST API.
+
+pub mod config;
+
