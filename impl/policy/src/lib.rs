@@ -8,6 +8,7 @@
 
 mod enforcement;
 mod error;
+pub mod kubernetes;
 mod map_state;
 mod path;
 mod rule;
