@@ -3,5 +3,6 @@
 
 pub mod config;
 
+pub mod files;
 pub mod node;
 pub mod state;
