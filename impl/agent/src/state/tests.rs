@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{StateDir, StateError};
+use super::{NodeFile, StateDir, StateError};
 
 type Content = BTreeMap<String, u32>;
 
@@ -21,13 +21,14 @@ fn what_was_written_is_found_after_a_restart_in_order_of_ids() {
         state.write(id, &content(id.into())).unwrap();
     }
     state.write(20, &content(1)).unwrap();
-    state.write_node(&content(9)).unwrap();
+    state.write_node(NodeFile::Node, &content(9)).unwrap();
     drop(state);
     let state = StateDir::open(dir.path()).unwrap();
     let found = state.endpoints::<Content>().unwrap();
     assert_eq!(found.endpoints, [(20, content(1)), (300, content(300)), (65535, content(65535))]);
     assert!(found.skipped.is_empty());
-    assert_eq!(state.node().unwrap(), Some(content(9)));
+    assert_eq!(state.node(NodeFile::Node).unwrap(), Some(content(9)));
+    assert_eq!(state.node::<Content>(NodeFile::Addressing).unwrap(), None);
 }
 
 #[test]
@@ -39,7 +40,6 @@ fn an_endpoint_that_is_forgotten_is_not_found_again() {
     state.remove(7).unwrap();
     assert!(state.endpoints::<Content>().unwrap().endpoints.is_empty());
     assert!(!dir.path().join("state/7").exists());
-    assert_eq!(state.node::<Content>().unwrap(), None);
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn corrupt_files_are_reported_by_name_and_the_others_are_found() {
     let state = StateDir::open(dir.path()).unwrap();
     state.write(1, &content(1)).unwrap();
     let files = [
-        (2, &b"{\"version\":1,\"content\":{\"value\":"[..], "EOF"),
-        (3, b"{\"version\":2,\"content\":{}}", "version 2"),
-        (4, b"{\"version\":1,\"content\":{\"value\":\"x\"}}", "invalid type"),
+        (2, &b"{\"value\":"[..], "EOF"),
+        (3, b"[]", "invalid type"),
+        (4, b"{\"value\":\"x\"}", "invalid type"),
         (5, b"\xff\xfe", "expected value"),
         (6, &[b' '; (1 << 20) + 1], "larger than"),
     ];
