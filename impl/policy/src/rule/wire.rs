@@ -105,9 +105,7 @@ pub(crate) fn from_json_text<T: DeserializeOwned>(text: &str) -> Result<T, Parse
             _ => ParseError::Syntax { format: "JSON", reason: inner.to_string() },
         }
     })?;
-    deserializer
-        .end()
-        .map_err(|error| ParseError::Syntax { format: "JSON", reason: error.to_string() })?;
+    deserializer.end().map_err(|error| ParseError::Syntax { format: "JSON", reason: error.to_string() })?;
     Ok(value)
 }
 
