@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError};
-use crate::event::Family;
+use crate::event::{Family, Timestamp};
 use crate::reply::RefusalKind;
 use crate::view::IpamView;
 use pool::Pool;
@@ -75,6 +75,8 @@ struct Holder {
     owner: String,
     /// The endpoint that uses it.
     endpoint: Option<u16>,
+    /// When it is given back if no endpoint uses it by then.
+    expires: Option<Timestamp>,
 }
 
 impl Holder {
@@ -111,6 +113,7 @@ impl Ipam {
         &mut self,
         family: Option<Family>,
         owner: &str,
+        expires: Option<Timestamp>,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), IpamError> {
         let mut given = [None, None];
         for (one, slot) in [Family::Ipv4, Family::Ipv6].into_iter().zip(&mut given) {
@@ -127,14 +130,14 @@ impl Ipam {
             }
         }
         for address in given.iter().flatten() {
-            self.pool(Family::of(*address))?.give(*address, holder(owner))?;
+            self.pool(Family::of(*address))?.give(*address, holder(owner, expires))?;
         }
         Ok((given[0].and_then(v4), given[1].and_then(v6)))
     }
 
     /// This address.
     pub(crate) fn allocate_ip(&mut self, ip: IpAddr, owner: &str) -> Result<(), IpamError> {
-        self.pool(Family::of(ip))?.give(ip, holder(owner))
+        self.pool(Family::of(ip))?.give(ip, holder(owner, None))
     }
 
     /// Gives an address back that no endpoint uses.
@@ -179,6 +182,13 @@ impl Ipam {
         }
     }
 
+    /// Gives back what expired.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        for pool in [&mut self.ipv4, &mut self.ipv6].into_iter().flatten() {
+            pool.expire(now);
+        }
+    }
+
     /// The node has these addresses, and gives them to nobody.
     pub(crate) fn set_node_addresses(&mut self, addresses: &[IpAddr]) {
         for pool in [&mut self.ipv4, &mut self.ipv6].into_iter().flatten() {
@@ -209,9 +219,9 @@ impl Ipam {
     }
 }
 
-fn holder(owner: &str) -> Holder {
+fn holder(owner: &str, expires: Option<Timestamp>) -> Holder {
     let owner = if owner.is_empty() { "an unnamed owner" } else { owner };
-    Holder { owner: owner.to_owned(), endpoint: None }
+    Holder { owner: owner.to_owned(), endpoint: None, expires }
 }
 
 fn v4(address: IpAddr) -> Option<Ipv4Addr> {
