@@ -16,6 +16,8 @@ pub enum Feature {
     ToGroups,
     /// `toServices`.
     ToServices,
+    /// `CiliumClusterwideNetworkPolicy`, which came after 1.4.
+    ClusterwidePolicy,
 }
 
 impl Feature {
@@ -26,6 +28,7 @@ impl Feature {
             Self::ToFqdns => "toFQDNs (DNS policy)",
             Self::ToGroups => "toGroups (cloud provider's groups)",
             Self::ToServices => "toServices (Kubernetes services as peers)",
+            Self::ClusterwidePolicy => "CiliumClusterwideNetworkPolicy",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Feature, ParseError};
 use crate::path::Path;
 
 /// Only what the product itself makes has labels of this source.
-pub(crate) const GENERATED_LABELS: Source = Source::CiliumGenerated;
+const GENERATED_LABELS: Source = Source::CiliumGenerated;
 
 /// A valid rule of what was read at `at`.
 pub(crate) fn checked(raw: RawRule, at: &Path<'_>) -> Result<Rule, ParseError> {
@@ -43,7 +43,7 @@ fn check_labels(labels: &LabelArray, at: &Path<'_>) -> Result<(), ParseError> {
 }
 
 /// A valid selector of what was read at `at`.
-pub(crate) fn selector(raw: RawSelector, at: &Path<'_>) -> Result<EndpointSelector, ParseError> {
+fn selector(raw: RawSelector, at: &Path<'_>) -> Result<EndpointSelector, ParseError> {
     EndpointSelector::try_from(raw).map_err(|error| ParseError::Selector { path: at.to_string(), error })
 }
 

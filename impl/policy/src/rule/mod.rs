@@ -15,7 +15,7 @@ use crate::error::ParseError;
 use crate::map_state::Direction;
 use crate::path::Path;
 
-pub(crate) use check::{GENERATED_LABELS, checked, named_port_fault, selector};
+pub(crate) use check::{checked, named_port_fault};
 pub(crate) use wire::{RawRule, from_json_text, from_value};
 
 /// The longest text that [`parse_rules_json`] reads, in bytes.
