@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use policy::{MapState, PolicyDelta};
 use serde::{Deserialize, Serialize};
 
+use crate::event::NamedPort;
 use crate::options::EndpointOptions;
 use crate::table::Delta;
 
@@ -81,6 +82,12 @@ pub struct EndpointState {
     /// Labels that came with the request that made it.
     #[serde(default)]
     pub labels: Labels,
+    /// Labels that its pod's object gave it, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_labels: Option<Labels>,
+    /// Named ports of its pod's object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named_ports: Vec<NamedPort>,
     /// Labels that a user added.
     #[serde(default)]
     pub user_labels: Labels,
@@ -128,6 +135,50 @@ pub struct Deltas {
     pub state: Delta<u16, EndpointState>,
     /// The file of the node, if it changed.
     pub node: Option<NodeState>,
+}
+
+impl Deltas {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+            && self.policy.is_empty()
+            && self.ipcache.is_empty()
+            && self.state.is_empty()
+            && self.node.is_none()
+    }
+
+    /// These changes and later ones as one: what waits for slow targets does not grow beyond the tables. Endpoints that
+    /// are removed have no policy any more.
+    pub fn merge(&mut self, later: Self) {
+        self.revision = later.revision;
+        let mut policy: BTreeMap<u16, PolicyDelta> = BTreeMap::new();
+        for delta in std::mem::take(&mut self.policy) {
+            policy.insert(delta.endpoint, delta);
+        }
+        for id in &later.endpoints.removals {
+            policy.remove(id);
+        }
+        for delta in later.policy {
+            match policy.remove(&delta.endpoint) {
+                Some(earlier) => policy.insert(delta.endpoint, merged(earlier, delta)),
+                None => policy.insert(delta.endpoint, delta),
+            };
+        }
+        self.policy = policy.into_values().collect();
+        self.endpoints.merge(later.endpoints);
+        self.ipcache.merge(later.ipcache);
+        self.state.merge(later.state);
+        if later.node.is_some() {
+            self.node = later.node;
+        }
+    }
+}
+
+/// Two changes of one policy map as one.
+fn merged(earlier: PolicyDelta, later: PolicyDelta) -> PolicyDelta {
+    let mut entries = Delta { upserts: earlier.upserts, removals: earlier.removals };
+    entries.merge(Delta { upserts: later.upserts, removals: later.removals });
+    PolicyDelta { upserts: entries.upserts, removals: entries.removals, ..later }
 }
 
 /// All rows that are desired, for pruning what is not.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use addr::{Port, Protocol};
 use identity::{LabelArray, Labels};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -145,6 +146,9 @@ pub enum IpamRequest {
         family: Option<Family>,
         /// For whom, readable.
         owner: String,
+        /// Whether the addresses are given back if no endpoint has them within [`IpamRequest::EXPIRY_MS`]: for a plugin
+        /// that may die before it makes the endpoint.
+        expires: bool,
     },
     /// This address.
     AllocateIp {
@@ -158,6 +162,11 @@ pub enum IpamRequest {
         /// The address.
         ip: IpAddr,
     },
+}
+
+impl IpamRequest {
+    /// How long an address that expires waits for its endpoint.
+    pub const EXPIRY_MS: u64 = 10 * 60 * 1000;
 }
 
 /// What a Kubernetes pod's object says that matters here.
@@ -181,10 +190,10 @@ pub struct Pod {
 pub struct NamedPort {
     /// The name.
     pub name: String,
-    /// The IP protocol's number.
-    pub protocol: u8,
-    /// The port, in host order.
-    pub port: u16,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: Port,
 }
 
 /// A Kubernetes namespace's object.
@@ -229,6 +238,16 @@ pub enum Row {
     State(u16),
     /// The node's file.
     Node,
+}
+
+impl Row {
+    /// The endpoint that it is of, as far as its name says that.
+    pub(crate) fn endpoint(&self) -> Option<u16> {
+        match self {
+            Self::Endpoint(id) | Self::Policy(id) | Self::State(id) => Some(*id),
+            Self::Ipcache(_) | Self::Node => None,
+        }
+    }
 }
 
 impl fmt::Display for Row {
@@ -362,7 +381,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// Time passes. Nothing is due at any particular time; once in some seconds is enough.
+    /// Time passes: addresses expire. Once in some seconds is enough.
     Tick,
     /// The targets are as desired up to this revision, except for these rows: all that are not as desired now, also those
     /// that failed earlier. Said again whenever that changes, and after each [`crate::Deltas`].
@@ -372,4 +391,31 @@ pub enum Event {
         /// What is not as desired.
         failures: Vec<Failure>,
     },
+}
+
+impl Event {
+    /// Who waits for a reply to it.
+    pub fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::EndpointCreate { ticket, .. }
+            | Self::EndpointPatch { ticket, .. }
+            | Self::EndpointDelete { ticket, .. }
+            | Self::EndpointLabels { ticket, .. }
+            | Self::EndpointConfig { ticket, .. }
+            | Self::EndpointRegenerate { ticket, .. }
+            | Self::Ipam { ticket, .. }
+            | Self::PolicyAdd { ticket, .. }
+            | Self::PolicyDelete { ticket, .. }
+            | Self::Config { ticket, .. } => Some(*ticket),
+            Self::Source { .. }
+            | Self::SourceFailed { .. }
+            | Self::SourceSynced(_)
+            | Self::NodeAddresses(_)
+            | Self::Restored(_)
+            | Self::RestoredNode(_)
+            | Self::RestoreFailed { .. }
+            | Self::Tick
+            | Self::Realized { .. } => None,
+        }
+    }
 }

@@ -8,11 +8,14 @@ mod config;
 mod deltas;
 mod endpoint;
 mod event;
+mod files;
 mod identities;
 mod ipam;
 mod ipcache;
 mod options;
+mod plane;
 mod reply;
+mod rules;
 mod table;
 mod view;
 
@@ -25,6 +28,7 @@ pub use event::{
 };
 pub use ipam::IpamError;
 pub use options::{EndpointOption, EndpointOptions, OptionError};
+pub use plane::ControlPlane;
 pub use reply::{Answer, Effects, Notice, Refusal, RefusalKind, Reply};
 pub use table::{Delta, Table};
 pub use view::{EndpointLabels, EndpointPolicy, EndpointView, IdentityView, IpamView, PoolView, Status};

@@ -102,6 +102,14 @@ pub enum Refusal {
     /// All endpoint numbers are in use.
     #[error("no endpoint id is free: all of 1 to 65535 are in use")]
     NoEndpointId,
+    /// No number is left for its labels.
+    #[error("no identity for {labels}: {reason}")]
+    NoIdentity {
+        /// The labels.
+        labels: String,
+        /// Why.
+        reason: String,
+    },
     /// An address cannot be had or given back.
     #[error(transparent)]
     Ipam(#[from] crate::ipam::IpamError),
@@ -145,7 +153,7 @@ impl Refusal {
             Self::Duplicate { .. } | Self::Disconnecting(_) | Self::RuleOfFile { .. } => {
                 RefusalKind::Conflict
             }
-            Self::NoEndpointId => RefusalKind::Exhausted,
+            Self::NoEndpointId | Self::NoIdentity { .. } => RefusalKind::Exhausted,
             Self::Ipam(error) => error.kind(),
             Self::NotRealized(_) | Self::Deleted(_) => RefusalKind::Failed,
             Self::Busy(_) => RefusalKind::Busy,
@@ -183,14 +191,15 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
-    /// Two files define the same object; that of the first file by name counts.
+    /// An object is there twice: in two files, or twice in one. That of the first file by name counts, and of one file
+    /// the first.
     Twice {
         /// What is there twice.
         object: String,
-        /// The file that counts.
+        /// The file whose object counts.
         counts: String,
-        /// The file that does not.
-        ignored: String,
+        /// The file that was just read.
+        file: String,
     },
     /// An address of the node belongs to an endpoint too.
     AddressOfNode {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where an endpoint is in its life, and what happened to it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -80,7 +81,7 @@ pub struct LogEntry {
     /// The state it was in afterwards.
     pub state: State,
     /// What happened.
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 /// The last things that happened to an endpoint.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError};
-use crate::event::Family;
+use crate::event::{Family, Timestamp};
 use crate::reply::RefusalKind;
 use crate::view::IpamView;
 use pool::Pool;
@@ -75,6 +75,8 @@ struct Holder {
     owner: String,
     /// The endpoint that uses it.
     endpoint: Option<u16>,
+    /// When it is given back if no endpoint uses it by then.
+    expires: Option<Timestamp>,
 }
 
 impl Holder {
@@ -111,30 +113,24 @@ impl Ipam {
         &mut self,
         family: Option<Family>,
         owner: &str,
+        expires: Option<Timestamp>,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), IpamError> {
-        let mut given = [None, None];
-        for (one, slot) in [Family::Ipv4, Family::Ipv6].into_iter().zip(&mut given) {
-            match (family, self.pool(one)) {
-                (Some(asked), _) if asked != one => {}
-                (None, Err(_)) => {}
-                (_, Ok(pool)) => *slot = pool.next_free(),
-                (Some(_), Err(error)) => return Err(error),
-            }
-            if slot.is_none() && family.is_none_or(|asked| asked == one) {
-                if let Ok(pool) = self.pool(one) {
-                    return Err(IpamError::Exhausted(pool.range()));
-                }
-            }
+        let on = |one: &Family| family.map_or(self.is_on(*one), |asked| asked == *one);
+        let wanted: Vec<Family> = [Family::Ipv4, Family::Ipv6].into_iter().filter(on).collect();
+        let mut given = Vec::new();
+        for family in wanted {
+            let pool = self.pool(family)?;
+            given.push(pool.next_free().ok_or(IpamError::Exhausted(pool.range()))?);
         }
-        for address in given.iter().flatten() {
-            self.pool(Family::of(*address))?.give(*address, holder(owner))?;
+        for address in &given {
+            self.pool(Family::of(*address))?.give(*address, holder(owner, expires))?;
         }
-        Ok((given[0].and_then(v4), given[1].and_then(v6)))
+        Ok((given.iter().find_map(v4), given.iter().find_map(v6)))
     }
 
     /// This address.
     pub(crate) fn allocate_ip(&mut self, ip: IpAddr, owner: &str) -> Result<(), IpamError> {
-        self.pool(Family::of(ip))?.give(ip, holder(owner))
+        self.pool(Family::of(ip))?.give(ip, holder(owner, None))
     }
 
     /// Gives an address back that no endpoint uses.
@@ -179,6 +175,13 @@ impl Ipam {
         }
     }
 
+    /// Gives back what expired.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        for pool in [&mut self.ipv4, &mut self.ipv6].into_iter().flatten() {
+            pool.expire(now);
+        }
+    }
+
     /// The node has these addresses, and gives them to nobody.
     pub(crate) fn set_node_addresses(&mut self, addresses: &[IpAddr]) {
         for pool in [&mut self.ipv4, &mut self.ipv6].into_iter().flatten() {
@@ -188,6 +191,13 @@ impl Ipam {
 
     pub(crate) fn view(&self) -> IpamView {
         IpamView { ipv4: self.ipv4.as_ref().map(Pool::view), ipv6: self.ipv6.as_ref().map(Pool::view) }
+    }
+
+    fn is_on(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.ipv4.is_some(),
+            Family::Ipv6 => self.ipv6.is_some(),
+        }
     }
 
     fn pool(&mut self, family: Family) -> Result<&mut Pool, IpamError> {
@@ -209,21 +219,21 @@ impl Ipam {
     }
 }
 
-fn holder(owner: &str) -> Holder {
+fn holder(owner: &str, expires: Option<Timestamp>) -> Holder {
     let owner = if owner.is_empty() { "an unnamed owner" } else { owner };
-    Holder { owner: owner.to_owned(), endpoint: None }
+    Holder { owner: owner.to_owned(), endpoint: None, expires }
 }
 
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
     match address {
-        IpAddr::V4(address) => Some(address),
+        IpAddr::V4(address) => Some(*address),
         IpAddr::V6(_) => None,
     }
 }
 
-fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
     match address {
         IpAddr::V4(_) => None,
-        IpAddr::V6(address) => Some(address),
+        IpAddr::V6(address) => Some(*address),
     }
 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::{Holder, IpamError};
 use crate::config::ConfigError;
+use crate::event::Timestamp;
 use crate::view::PoolView;
 
 /// As many addresses of a range are given at most: the first ones. A node has at most 65535 endpoints.
@@ -140,7 +141,8 @@ impl Pool {
         match self.given.get_mut(&at) {
             Some(holder) => holder.endpoint = Some(endpoint),
             None => {
-                self.given.insert(at, Holder { owner: String::new(), endpoint: Some(endpoint) });
+                self.given
+                    .insert(at, Holder { owner: String::new(), endpoint: Some(endpoint), expires: None });
                 self.mark(at);
                 // A restored endpoint moves the search too: what was given before the restart is not given again soon.
                 self.next = self.next.max((at + 1) % self.size);
@@ -152,6 +154,17 @@ impl Pool {
         if let Some(at) = self.offset(ip)
             && self.given.remove(&at).is_some()
         {
+            self.unmark(at);
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        let expired =
+            |holder: &Holder| holder.endpoint.is_none() && holder.expires.is_some_and(|at| at <= now);
+        let gone: Vec<u32> =
+            self.given.iter().filter(|(_, holder)| expired(holder)).map(|(at, _)| *at).collect();
+        for at in gone {
+            self.given.remove(&at);
             self.unmark(at);
         }
     }
