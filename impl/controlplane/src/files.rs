@@ -96,7 +96,9 @@ impl Files {
                 .map(|((namespace, name), counts, of)| twice(format!("pod {namespace}/{name}"), counts, of)),
         );
         notices.extend(
-            namespaces_twice.into_iter().map(|(name, counts, of)| twice(format!("namespace {name}"), counts, of)),
+            namespaces_twice
+                .into_iter()
+                .map(|(name, counts, of)| twice(format!("namespace {name}"), counts, of)),
         );
         Changed { pods, namespaces }
     }

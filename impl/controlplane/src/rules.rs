@@ -124,7 +124,10 @@ impl Rules {
     pub(crate) fn unresolved_ports(&self) -> Vec<String> {
         let ports = self.resolver.unresolved_ports().into_iter();
         let text = |port: policy::UnresolvedPort| {
-            format!("rule {}: {} port {:?} of {}", port.rule, port.direction, port.name.name, port.name.protocol)
+            format!(
+                "rule {}: {} port {:?} of {}",
+                port.rule, port.direction, port.name.name, port.name.protocol
+            )
         };
         ports.map(text).collect()
     }

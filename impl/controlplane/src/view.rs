@@ -8,7 +8,7 @@ use identity::{Labels, NumericIdentity};
 use ipnet::IpNet;
 
 use crate::endpoint::State;
-use crate::event::{Failure, SourceName, Timestamp};
+use crate::event::{Failure, NamedPort, SourceName, Timestamp};
 use crate::options::EndpointOptions;
 
 /// The labels of an endpoint by what they are for.
@@ -76,6 +76,8 @@ pub struct EndpointView {
     pub identity_labels: Labels,
     /// Its labels by what they are for.
     pub labels: EndpointLabels,
+    /// Named ports of its pod.
+    pub named_ports: Vec<NamedPort>,
     /// Options said for it alone.
     pub options: EndpointOptions,
     /// Options as they are for it.
@@ -154,4 +156,6 @@ pub struct Status {
     pub source_failures: BTreeMap<String, String>,
     /// Prefixes and labels that have no number, and why.
     pub without_identity: BTreeMap<String, String>,
+    /// Named ports of rules in force that no destination has: there such a rule allows nothing.
+    pub unresolved_ports: Vec<String>,
 }

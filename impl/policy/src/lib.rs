@@ -12,6 +12,7 @@ mod grant;
 pub mod kubernetes;
 mod map_state;
 mod named_port;
+mod object;
 mod path;
 mod repository;
 mod resolver;

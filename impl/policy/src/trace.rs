@@ -210,7 +210,7 @@ impl<'a> Tracer<'a> {
             }
         }
         if grant.ports.is_any() {
-            self.line(&format!("      + on any port"));
+            self.line("      + on any port");
             self.allowed.fill(true);
             return true;
         }
@@ -223,7 +223,7 @@ impl<'a> Tracer<'a> {
             }
         }
         if !any {
-            self.line(&format!("      - on other ports only"));
+            self.line("      - on other ports only");
         }
         any
     }
@@ -242,7 +242,7 @@ impl<'a> Tracer<'a> {
             self.line(&format!("Policy is not enforced at {direction} (mode {mode}): everything passes"));
             Verdict::Allowed
         } else if host {
-            self.line(&format!("The host may always talk to its endpoints"));
+            self.line("The host may always talk to its endpoints");
             Verdict::Allowed
         } else if self.allowed.iter().all(|allowed| *allowed) {
             Verdict::Allowed

@@ -19,7 +19,8 @@ fn k8s(key: &str, value: &str) -> Option<Label> {
 /// Whether the product gives labels of this key: a pod that could give them itself would pass for one of another
 /// namespace.
 fn is_given(key: &str) -> bool {
-    [NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, CLUSTER_LABEL].contains(&key) || key.starts_with(NAMESPACE_LABELS)
+    [NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, CLUSTER_LABEL].contains(&key)
+        || key.starts_with(NAMESPACE_LABELS)
 }
 
 /// What a pod's object says of its endpoint.
@@ -38,8 +39,7 @@ fn place(namespace: &str, object: Option<&Namespace>, cluster: &str) -> Labels {
     let of_namespace = object.iter().flat_map(|object| &object.labels);
     let of_namespace =
         of_namespace.filter_map(|(key, value)| k8s(&format!("{NAMESPACE_LABELS}{key}"), value));
-    let named =
-        [(NAMESPACE_NAME_LABEL, namespace), (NAMESPACE_LABEL, namespace), (CLUSTER_LABEL, cluster)];
+    let named = [(NAMESPACE_NAME_LABEL, namespace), (NAMESPACE_LABEL, namespace), (CLUSTER_LABEL, cluster)];
     of_namespace.chain(named.into_iter().filter_map(|(key, value)| k8s(key, value))).collect()
 }
 

@@ -153,7 +153,8 @@ impl Registry {
 
 /// All by which an endpoint can be asked for besides its number.
 fn references(request: &EndpointRequest) -> impl Iterator<Item = EndpointRef> {
-    let named = |text: &str, make: fn(String) -> EndpointRef| (!text.is_empty()).then(|| make(text.to_owned()));
+    let named =
+        |text: &str, make: fn(String) -> EndpointRef| (!text.is_empty()).then(|| make(text.to_owned()));
     let pod = (!request.k8s_pod_name.is_empty()).then(|| EndpointRef::PodName {
         namespace: request.k8s_namespace.clone(),
         name: request.k8s_pod_name.clone(),

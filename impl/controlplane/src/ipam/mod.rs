@@ -115,24 +115,17 @@ impl Ipam {
         owner: &str,
         expires: Option<Timestamp>,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), IpamError> {
-        let mut given = [None, None];
-        for (one, slot) in [Family::Ipv4, Family::Ipv6].into_iter().zip(&mut given) {
-            match (family, self.pool(one)) {
-                (Some(asked), _) if asked != one => {}
-                (None, Err(_)) => {}
-                (_, Ok(pool)) => *slot = pool.next_free(),
-                (Some(_), Err(error)) => return Err(error),
-            }
-            if slot.is_none() && family.is_none_or(|asked| asked == one) {
-                if let Ok(pool) = self.pool(one) {
-                    return Err(IpamError::Exhausted(pool.range()));
-                }
-            }
+        let on = |one: &Family| family.map_or(self.is_on(*one), |asked| asked == *one);
+        let wanted: Vec<Family> = [Family::Ipv4, Family::Ipv6].into_iter().filter(on).collect();
+        let mut given = Vec::new();
+        for family in wanted {
+            let pool = self.pool(family)?;
+            given.push(pool.next_free().ok_or(IpamError::Exhausted(pool.range()))?);
         }
-        for address in given.iter().flatten() {
+        for address in &given {
             self.pool(Family::of(*address))?.give(*address, holder(owner, expires))?;
         }
-        Ok((given[0].and_then(v4), given[1].and_then(v6)))
+        Ok((given.iter().find_map(v4), given.iter().find_map(v6)))
     }
 
     /// This address.
@@ -200,6 +193,13 @@ impl Ipam {
         IpamView { ipv4: self.ipv4.as_ref().map(Pool::view), ipv6: self.ipv6.as_ref().map(Pool::view) }
     }
 
+    fn is_on(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.ipv4.is_some(),
+            Family::Ipv6 => self.ipv6.is_some(),
+        }
+    }
+
     fn pool(&mut self, family: Family) -> Result<&mut Pool, IpamError> {
         match family {
             Family::Ipv4 => self.ipv4.as_mut(),
@@ -224,16 +224,16 @@ fn holder(owner: &str, expires: Option<Timestamp>) -> Holder {
     Holder { owner: owner.to_owned(), endpoint: None, expires }
 }
 
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
     match address {
-        IpAddr::V4(address) => Some(address),
+        IpAddr::V4(address) => Some(*address),
         IpAddr::V6(_) => None,
     }
 }
 
-fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
     match address {
         IpAddr::V4(_) => None,
-        IpAddr::V6(address) => Some(address),
+        IpAddr::V6(address) => Some(*address),
     }
 }

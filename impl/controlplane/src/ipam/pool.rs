@@ -141,7 +141,8 @@ impl Pool {
         match self.given.get_mut(&at) {
             Some(holder) => holder.endpoint = Some(endpoint),
             None => {
-                self.given.insert(at, Holder { owner: String::new(), endpoint: Some(endpoint), expires: None });
+                self.given
+                    .insert(at, Holder { owner: String::new(), endpoint: Some(endpoint), expires: None });
                 self.mark(at);
                 // A restored endpoint moves the search too: what was given before the restart is not given again soon.
                 self.next = self.next.max((at + 1) % self.size);
@@ -158,7 +159,8 @@ impl Pool {
     }
 
     pub(super) fn expire(&mut self, now: Timestamp) {
-        let expired = |holder: &Holder| holder.endpoint.is_none() && holder.expires.is_some_and(|at| at <= now);
+        let expired =
+            |holder: &Holder| holder.endpoint.is_none() && holder.expires.is_some_and(|at| at <= now);
         let gone: Vec<u32> =
             self.given.iter().filter(|(_, holder)| expired(holder)).map(|(at, _)| *at).collect();
         for at in gone {

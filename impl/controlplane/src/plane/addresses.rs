@@ -39,8 +39,12 @@ impl ControlPlane {
             self.config.ipv4.map(|pods| IpAddr::from(pods.router)),
             self.config.ipv6.map(|pods| IpAddr::from(pods.router)),
         ];
-        let now: std::collections::BTreeSet<IpAddr> =
-            addresses.iter().copied().chain(routers.into_iter().flatten()).filter(|one| self.has_family(one)).collect();
+        let now: std::collections::BTreeSet<IpAddr> = addresses
+            .iter()
+            .copied()
+            .chain(routers.into_iter().flatten())
+            .filter(|one| self.has_family(one))
+            .collect();
         for gone in self.node.difference(&now) {
             self.ipcache.set(Layer::Node, (*gone).into(), None);
         }

@@ -91,7 +91,8 @@ impl ControlPlane {
 
     /// The addresses were found to be claimable.
     fn take_addresses(&mut self, id: u16) -> Result<(), Refusal> {
-        let addresses: Vec<IpAddr> = self.endpoints.get(id).into_iter().flat_map(Endpoint::addresses).collect();
+        let addresses: Vec<IpAddr> =
+            self.endpoints.get(id).into_iter().flat_map(Endpoint::addresses).collect();
         for address in addresses {
             self.ipam.claim(address, id)?;
         }

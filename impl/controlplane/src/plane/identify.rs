@@ -79,7 +79,13 @@ impl ControlPlane {
         }
     }
 
-    fn take_identity(&mut self, id: u16, identity: NumericIdentity, labels: Labels, now: Timestamp) {
+    pub(super) fn take_identity(
+        &mut self,
+        id: u16,
+        identity: NumericIdentity,
+        labels: Labels,
+        now: Timestamp,
+    ) {
         let Some(endpoint) = self.endpoints.find_mut(id) else { return };
         if endpoint.identity != identity {
             let message = format!("identity {identity} for {labels}");

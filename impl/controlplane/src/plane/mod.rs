@@ -41,6 +41,8 @@ pub struct ControlPlane {
     started: bool,
     /// The node's file of an earlier run, until it is used.
     restored_node: NodeState,
+    /// The rules of files, until all sources are known.
+    collected_rules: BTreeMap<String, Vec<policy::Rule>>,
     queued: VecDeque<(Event, Timestamp)>,
     endpoints: Registry,
     ipam: Ipam,
@@ -94,6 +96,7 @@ impl ControlPlane {
             unsynced: config.sources.clone(),
             started: false,
             restored_node: NodeState::default(),
+            collected_rules: BTreeMap::new(),
             queued: VecDeque::new(),
             endpoints: Registry::default(),
             ipam: Ipam::new(&config)?,
@@ -225,9 +228,7 @@ impl ControlPlane {
         let own = [Row::Endpoint(id), Row::Policy(id), Row::State(id)].into_iter();
         let addresses = self.endpoints.get(id).into_iter().flat_map(|endpoint| endpoint.addresses());
         own.chain(addresses.map(|address| Row::Ipcache(address.into())))
-            .filter_map(|row| {
-                self.failures.get(&row).map(|reason| Failure { row, reason: reason.clone() })
-            })
+            .filter_map(|row| self.failures.get(&row).map(|reason| Failure { row, reason: reason.clone() }))
             .collect()
     }
 }

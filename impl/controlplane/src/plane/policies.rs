@@ -41,12 +41,13 @@ impl ControlPlane {
     /// A file holds this now.
     pub(super) fn source(&mut self, file: &str, objects: Objects, now: Timestamp) {
         self.source_failures.remove(file);
-        self.rules.replace_of_file(file, objects.rules);
         let changed = self.files.replace(file, objects.pods, objects.namespaces, &mut self.notices);
         if !self.started {
-            // Every endpoint is labelled when all files are known.
+            // Endpoints are labelled when all files are known, and rules are taken in the order of the files' names.
+            self.collected_rules.insert(file.to_owned(), objects.rules);
             return;
         }
+        self.rules.replace_of_file(file, objects.rules);
         let of_pods = changed.pods.iter().filter_map(|key| self.endpoints.of_pod(key));
         let of_namespaces = changed.namespaces.iter().flat_map(|name| self.endpoints.of_namespace(name));
         let affected: std::collections::BTreeSet<u16> = of_pods.chain(of_namespaces).collect();

@@ -122,7 +122,8 @@ impl ControlPlane {
             .going
             .iter()
             .filter(|(id, revision)| {
-                revision.is_some_and(|revision| revision <= self.realized) && self.failures_of(**id).is_empty()
+                revision.is_some_and(|revision| revision <= self.realized)
+                    && self.failures_of(**id).is_empty()
             })
             .map(|(id, _)| *id)
             .collect();

@@ -88,6 +88,9 @@ impl ControlPlane {
         if !rules.is_empty() {
             self.rules.add_of_api(rules, false);
         }
+        for (file, rules) in std::mem::take(&mut self.collected_rules) {
+            self.rules.replace_of_file(&file, rules);
+        }
         // In the order of numbers, whatever the order of arrival: of two that want the same, the first has it.
         let restored = std::mem::take(&mut self.endpoints).into_endpoints();
         let ids: Vec<u16> = restored.iter().map(|endpoint| endpoint.id).collect();
@@ -178,7 +181,11 @@ impl ControlPlane {
 /// What cannot be in a file that this agent wrote.
 fn check_state(state: &EndpointState) -> Result<(), String> {
     if state.version != EndpointState::VERSION {
-        return Err(format!("version: {} is not supported, only {} is", state.version, EndpointState::VERSION));
+        return Err(format!(
+            "version: {} is not supported, only {} is",
+            state.version,
+            EndpointState::VERSION
+        ));
     }
     if state.id == 0 {
         return Err("id: must be from 1 to 65535".to_owned());
