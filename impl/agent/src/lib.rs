@@ -2,7 +2,9 @@
 //! The daemon: joins sources, control plane, datapath and REST API.
 
 pub mod config;
-
+pub mod control;
 pub mod files;
+pub mod metrics;
 pub mod node;
+pub mod realize;
 pub mod state;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use addr::{Port, Protocol};
 use controlplane::{NamedPort, Namespace, Objects, Pod};
 use identity::{Label, Source};
 use policy::ParseError;
@@ -111,12 +112,12 @@ struct PodSpec {
 
 #[derive(Deserialize)]
 struct Container {
-    ports: Option<Vec<Port>>,
+    ports: Option<Vec<ContainerPort>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Port {
+struct ContainerPort {
     name: Option<String>,
     container_port: u16,
     protocol: Option<String>,
@@ -128,14 +129,15 @@ fn pod(object: Object) -> Result<Pod, String> {
     let ports = object.spec.containers.into_iter().flat_map(|container| container.ports.unwrap_or_default());
     for port in ports {
         let Some(name) = port.name.filter(|name| !name.is_empty()) else { continue };
-        // Numbers of the IANA registry of protocols.
         let protocol = match port.protocol.as_deref() {
-            None | Some("" | "TCP") => 6,
-            Some("UDP") => 17,
-            Some("SCTP") => 132,
-            Some(other) => return Err(format!("spec.containers: port {name}: unknown protocol {other:?}")),
+            None | Some("") => Ok(Protocol::Tcp),
+            Some(protocol) => protocol.parse::<Protocol>().map_err(|e| e.to_string()),
         };
-        named_ports.push(NamedPort { name, protocol, port: port.container_port });
+        let number = Port::new(port.container_port).ok_or_else(|| "containerPort must not be 0".to_owned());
+        let (protocol, port) = protocol
+            .and_then(|protocol| Ok((protocol, number?)))
+            .map_err(|e| format!("port {name:?}: {e}"))?;
+        named_ports.push(NamedPort { name, protocol, port });
     }
     Ok(Pod {
         name: named(name)?,

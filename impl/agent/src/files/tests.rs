@@ -72,8 +72,9 @@ fn a_text_holds_rules_pods_and_namespaces_in_any_mixture() {
     let pod = &pods[0];
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "web-0"));
     assert_eq!(pod.service_account.as_deref(), Some("robot"));
-    let ports: Vec<_> = pod.named_ports.iter().map(|p| (p.name.as_str(), p.protocol, p.port)).collect();
-    assert_eq!(ports, [("http", 6, 80), ("dns", 17, 53)]);
+    let ports: Vec<_> =
+        pod.named_ports.iter().map(|p| (p.name.as_str(), p.protocol.as_str(), p.port.get())).collect();
+    assert_eq!(ports, [("http", "TCP", 80), ("dns", "UDP", 53)]);
     assert_eq!(namespaces[0].labels["team"], "red");
     let json = r#"{"kind":"List","apiVersion":"v1","items":[{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"a"}}]}"#;
     assert_eq!(objects(json).unwrap().0.namespaces.len(), 1);

@@ -172,7 +172,9 @@ impl<T: Target, F: Fn()> Worker<T, F> {
             let due = self.retry_at.map_or(clean_at, |retry_at| retry_at.min(clean_at));
             match receiver.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Message::Apply(deltas)) => self.timed(deltas.revision, |worker| worker.apply(&deltas)),
-                Ok(Message::Resync(desired)) => self.timed(desired.revision, |worker| worker.resync(&desired)),
+                Ok(Message::Resync(desired)) => {
+                    self.timed(desired.revision, |worker| worker.resync(&desired))
+                }
                 Ok(Message::Ask(question)) => question(&mut self.target),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}

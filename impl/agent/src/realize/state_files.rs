@@ -28,7 +28,8 @@ impl StateFiles {
             self.note(*id, Some(state), done);
         }
         if let Some(state) = node {
-            self.node = failed(self.dir.write_node(NodeFile::Node, state)).map(|reason| (state.clone(), reason));
+            self.node =
+                failed(self.dir.write_node(NodeFile::Node, state)).map(|reason| (state.clone(), reason));
         }
     }
 
@@ -75,7 +76,8 @@ impl StateFiles {
             .pending
             .iter()
             .map(|(id, (_, reason))| Failure { row: Row::State(*id), reason: reason.clone() });
-        endpoints.chain(self.node.iter().map(|(_, reason)| Failure { row: Row::Node, reason: reason.clone() }))
+        endpoints
+            .chain(self.node.iter().map(|(_, reason)| Failure { row: Row::Node, reason: reason.clone() }))
     }
 
     fn note(&mut self, id: u16, state: Option<&EndpointState>, done: Result<(), StateError>) {

@@ -15,8 +15,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use error::StateError;
 use lock::Lock;
@@ -154,7 +154,8 @@ impl StateDir {
         for entry in fs::read_dir(&self.state).map_err(StateError::system("read", &self.state))? {
             let name = entry.map_err(StateError::system("read", &self.state))?.file_name();
             // Only the canonical name, so that no two directories are the same endpoint.
-            let id = name.to_str().and_then(|name| name.parse().ok().filter(|id: &u16| id.to_string() == name));
+            let id =
+                name.to_str().and_then(|name| name.parse().ok().filter(|id: &u16| id.to_string() == name));
             ids.extend(id.filter(|id| *id != 0));
         }
         ids.sort_unstable();

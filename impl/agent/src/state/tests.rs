@@ -60,15 +60,21 @@ fn corrupt_files_are_reported_by_name_and_the_others_are_found() {
     }
     let found = state.endpoints::<Content>().unwrap();
     assert_eq!(found.endpoints, [(1, content(1))]);
-    let mut problems: Vec<_> = found.skipped.iter().map(ToString::to_string).collect();
-    problems.sort();
-    for ((id, _, expected), problem) in files.iter().zip(&problems) {
+    assert_eq!(found.skipped.len(), files.len());
+    for ((id, _, expected), (skipped, problem)) in files.iter().zip(&found.skipped) {
+        let problem = problem.to_string();
+        assert_eq!(id, skipped);
         assert!(
             problem.contains(&format!("state/{id}/ep_config.json")) && problem.contains(expected),
             "{problem}"
         );
     }
-    assert_eq!(problems.len(), files.len());
+    // They are kept for whoever wants to look, and not found again.
+    assert!(dir.path().join("state/2.corrupt/ep_config.json").exists());
+    state.write(2, &content(2)).unwrap();
+    fs::write(dir.path().join("state/2/ep_config.json"), "{").unwrap();
+    let found = state.endpoints::<Content>().unwrap();
+    assert_eq!((found.endpoints.len(), found.skipped.len()), (1, 1));
 }
 
 #[test]
