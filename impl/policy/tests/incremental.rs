@@ -389,7 +389,8 @@ fn names_peer(entry: &PeerRule, required: &[&EndpointSelector], peer: Option<&La
             required.iter().all(|required| all(required) || peer.is_some_and(|peer| required.matches(peer)))
         };
         all(selector)
-            || selector.is_wildcard() && required.iter().all(|required| required.is_wildcard())
+            || selector.is_wildcard()
+                && required.iter().all(|required| all(required) || required.is_wildcard())
             || peer.is_some_and(|peer| selector.matches(peer)) && met()
     };
     let entity = |entity: &Entity| {
