@@ -10,6 +10,7 @@ use addr::{Port, Protocol};
 use identity::{EndpointSelector, Entity, Label, LabelArray, Labels, NumericIdentity, Source, cidr};
 use ipnet::IpNet;
 use node::{HOST, labels, ports, rules};
+use policy::trace::{Context, DPort, Trace, Verdict};
 use policy::{
     Direction, Endpoint, Enforcement, EnforcementMode, L4Ports, MapState, Options, PeerRule, PolicyDelta,
     PortName, Repository, Resolver, Rule,
@@ -431,6 +432,41 @@ fn packets() -> impl Iterator<Item = Packet> {
     })
 }
 
+/// The answer of `policy trace`, which must be that of the map: for some packets, since each is read by all rules.
+fn traced(model: &Model, endpoint: &Endpoint, direction: Direction, packet: &Packet) -> Option<Trace> {
+    let port = Port::new(packet.port).filter(|port| [80, 53].contains(&port.get()))?;
+    let peer = model.identities.get(&packet.peer)?.clone();
+    // The map knows the host by its number, a trace by its label; other labels for the number are this test's own.
+    if (packet.peer == HOST) != peer.iter().any(|label| label.to_string() == "reserved:host") {
+        return None;
+    }
+    let (from, to, named_ports) = match direction {
+        Direction::Ingress => (peer, endpoint.labels.clone(), endpoint.named_ports.clone()),
+        Direction::Egress => {
+            let destinations: Vec<&Endpoint> =
+                model.endpoints.values().filter(|other| other.labels == peer).collect();
+            // Its question is about one receiver.
+            let named_ports = match destinations[..] {
+                [] => ports(&[]),
+                [one] => one.named_ports.clone(),
+                _ => return None,
+            };
+            (endpoint.labels.clone(), peer, named_ports)
+        }
+    };
+    let mode = endpoint.enforcement.unwrap_or(model.options.enforcement);
+    Some(model.repository.trace(&Context {
+        from,
+        to,
+        dports: vec![DPort { port, protocol: packet.protocol }],
+        direction,
+        enforcement: if direction == Direction::Ingress { mode.ingress } else { mode.egress },
+        host_always_allowed: model.options.host_always_allowed,
+        named_ports,
+        verbose: false,
+    }))
+}
+
 fn check(model: &mut Model) {
     model.take();
     let afresh = model.afresh();
@@ -452,6 +488,10 @@ fn check(model: &mut Model) {
                     keys.clone().any(|key| key.covers(packet.peer, packet.protocol.number(), packet.port));
                 let said = model.allows(endpoint, direction, &packet);
                 assert_eq!(hit, said, "endpoint {id} {direction} {packet:?}\n{map:?}");
+                if let Some(trace) = traced(model, endpoint, direction, &packet) {
+                    assert_eq!(trace.verdict == Verdict::Allowed, said, "{packet:?}\n{}", trace.text);
+                    assert_eq!(trace.enforcing, enforcing[direction as usize]);
+                }
             }
         }
     }
