@@ -5,6 +5,8 @@ pub mod config;
 pub mod control;
 pub mod files;
 pub mod metrics;
+pub mod monitoring;
 pub mod node;
 pub mod realize;
+pub mod rest;
 pub mod state;

@@ -26,7 +26,7 @@ pub use places::Places;
 pub use settings::{Origin, Settings};
 pub use table::OPTIONS;
 pub use telling::{Aggregation, Telling};
-pub use workloads::{AllowLocalhost, Enforcement, Workloads};
+pub use workloads::{AllowLocalhost, Workloads};
 
 /// All that the agent was told.
 #[derive(Clone, Debug)]

@@ -21,6 +21,32 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
+    /// What may be written.
+    pub const EXPECTED: &str = "must be one of none, lowest, low, medium, maximum or 0 to 3";
+
+    /// By its word or number, without regard to case.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "none" | "disabled" | "0" => Some(Self::None),
+            "lowest" | "1" => Some(Self::Lowest),
+            "low" | "2" => Some(Self::Low),
+            "medium" | "3" => Some(Self::Medium),
+            "max" | "maximum" => Some(Self::Maximum),
+            _ => None,
+        }
+    }
+
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Lowest => "Lowest",
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::Maximum => "Maximum",
+        }
+    }
+
     /// The level as the kernel is told it: 0 to 3.
     pub fn level(self) -> u32 {
         match self {
@@ -49,26 +75,16 @@ impl Telling {
     pub(super) fn parse(settings: &Settings) -> Result<Self, ConfigError> {
         Ok(Self {
             debug: settings.switch("debug")?,
-            aggregation: settings.word(
-                "monitor-aggregation",
-                &[
-                    ("none", Aggregation::None),
-                    ("disabled", Aggregation::None),
-                    ("0", Aggregation::None),
-                    ("lowest", Aggregation::Lowest),
-                    ("1", Aggregation::Lowest),
-                    ("low", Aggregation::Low),
-                    ("2", Aggregation::Low),
-                    ("medium", Aggregation::Medium),
-                    ("3", Aggregation::Medium),
-                    ("max", Aggregation::Maximum),
-                    ("maximum", Aggregation::Maximum),
-                ],
-            )?,
+            aggregation: aggregation(settings)?,
             monitor_queue: settings.number("monitor-queue-size", 1..=1 << 20)? as usize,
             prometheus: prometheus(settings)?,
         })
     }
+}
+
+fn aggregation(settings: &Settings) -> Result<Aggregation, ConfigError> {
+    const NAME: &str = "monitor-aggregation";
+    Aggregation::parse(settings.text(NAME)).ok_or_else(|| settings.invalid(NAME, Aggregation::EXPECTED))
 }
 
 /// `:9090` is all addresses, as in Go.

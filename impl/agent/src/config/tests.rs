@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use policy::EnforcementMode;
+
 use super::absent::ABSENT;
 use super::settings::Layer;
 use super::*;
@@ -70,7 +72,7 @@ fn nothing_said_gives_the_defaults_of_1_4() {
     assert!(network.ipv4.is_some() && network.ipv6.is_some() && network.masquerade);
     assert_eq!((network.connections_tcp, network.connections_any), (1_000_000, 262_144));
     assert_eq!((network.device, network.mtu), (None, None));
-    assert_eq!(workloads.enforcement, Enforcement::Default);
+    assert_eq!(workloads.enforcement, EnforcementMode::Default);
     assert_eq!(workloads.allow_localhost, AllowLocalhost::Auto);
     assert_eq!(
         (telling.aggregation, telling.monitor_queue, telling.prometheus),
@@ -94,7 +96,7 @@ fn a_flag_outweighs_a_variable_outweighs_the_directory_outweighs_the_file() {
     let config = config(&["--config-dir", keys, "--config", file, "--mtu=1304"], variables);
     assert_eq!(config.network.mtu, Some(1304));
     assert_eq!(config.workloads.cluster_name, "env");
-    assert_eq!(config.workloads.enforcement, Enforcement::Never);
+    assert_eq!(config.workloads.enforcement, EnforcementMode::Never);
     assert_eq!(config.telling.monitor_queue, 11);
 }
 

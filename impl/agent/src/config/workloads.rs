@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use identity::{FixedIdentities, LabelFilter, PrefixFile};
+use policy::EnforcementMode;
 
 use super::{ConfigError, Settings};
 
@@ -16,17 +17,6 @@ const PREFIX_FILE_LIMIT: u64 = 1 << 20;
 const CLUSTER_NAME_LIMIT: usize = 63;
 /// The namespace of the cluster's own components, whose identities are well known.
 const COMPONENTS_NAMESPACE: &str = "kube-system";
-
-/// When policy is enforced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enforcement {
-    /// In the directions in which a rule selects the endpoint.
-    Default,
-    /// On all endpoints.
-    Always,
-    /// On none.
-    Never,
-}
 
 /// Whether the node reaches its own pods whatever the rules say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +33,7 @@ pub enum AllowLocalhost {
 #[derive(Clone, Debug)]
 pub struct Workloads {
     /// When policy is enforced.
-    pub enforcement: Enforcement,
+    pub enforcement: EnforcementMode,
     /// Whether the node reaches its pods.
     pub allow_localhost: AllowLocalhost,
     /// Name of the cluster.
@@ -61,9 +51,9 @@ impl Workloads {
             enforcement: settings.word(
                 "enable-policy",
                 &[
-                    ("default", Enforcement::Default),
-                    ("always", Enforcement::Always),
-                    ("never", Enforcement::Never),
+                    ("default", EnforcementMode::Default),
+                    ("always", EnforcementMode::Always),
+                    ("never", EnforcementMode::Never),
                 ],
             )?,
             allow_localhost: settings.word(

@@ -31,6 +31,8 @@ enum Message<T> {
     Apply(Box<Deltas>),
     Resync(Box<Desired>),
     Ask(Question<T>),
+    /// What listeners want has changed.
+    Listen,
     Stop,
 }
 
@@ -64,12 +66,18 @@ type Slot = Arc<Mutex<Option<Latest>>>;
 pub struct Realizer<T> {
     sender: SyncSender<Message<T>>,
     slot: Slot,
+    listening: Arc<Mutex<Option<u32>>>,
     statistics: Arc<Statistics>,
 }
 
 impl<T> Clone for Realizer<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), slot: self.slot.clone(), statistics: self.statistics.clone() }
+        Self {
+            sender: self.sender.clone(),
+            slot: self.slot.clone(),
+            listening: self.listening.clone(),
+            statistics: self.statistics.clone(),
+        }
     }
 }
 
@@ -85,11 +93,14 @@ impl<T: Target> Realizer<T> {
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (sender, receiver) = sync_channel(REALIZE_QUEUE);
         let (slot, statistics) = (Slot::default(), Arc::<Statistics>::default());
+        let listening = Arc::<Mutex<Option<u32>>>::default();
         let worker = Worker {
             files,
             target,
             told,
             slot: slot.clone(),
+            listening: listening.clone(),
+            told_listening: None,
             statistics: statistics.clone(),
             revision: 0,
             failures: Vec::new(),
@@ -97,7 +108,7 @@ impl<T: Target> Realizer<T> {
             retry_at: None,
         };
         let thread = thread::Builder::new().name("realize".into()).spawn(move || worker.run(&receiver))?;
-        Ok((Self { sender, slot, statistics }, thread))
+        Ok((Self { sender, slot, listening, statistics }, thread))
     }
 
     /// Hands changes over, waiting while the queue is full. Without the thread, nothing happens: the agent is ending.
@@ -137,6 +148,12 @@ impl<T: Target> Realizer<T> {
         Ok(receiver)
     }
 
+    /// Says which events are wanted; never waits. The thread looks after each message, so a full queue loses nothing.
+    pub fn listen(&self, level: Option<u32>) {
+        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = level;
+        let _ = self.sender.try_send(Message::Listen);
+    }
+
     /// The latest word of the thread, once.
     pub fn latest(&self) -> Option<Latest> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -158,6 +175,9 @@ struct Worker<T, F> {
     target: T,
     told: F,
     slot: Slot,
+    listening: Arc<Mutex<Option<u32>>>,
+    /// What the datapath was told of it.
+    told_listening: Option<u32>,
     statistics: Arc<Statistics>,
     revision: u64,
     failures: Vec<Failure>,
@@ -177,14 +197,25 @@ impl<T: Target, F: Fn()> Worker<T, F> {
                 }
                 Ok(Message::Ask(question)) => question(&mut self.target),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Listen) | Err(RecvTimeoutError::Timeout) => {}
             }
+            self.listen();
             let now = Instant::now();
             if self.retry_at.is_some_and(|retry_at| retry_at <= now) {
                 self.retry();
             }
             if clean_at <= now {
                 clean_at = now + self.target.clean(now);
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        let wanted = *self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted != self.told_listening {
+            match self.target.listen(wanted) {
+                Ok(()) => self.told_listening = wanted,
+                Err(reason) => tracing::error!(reason, "listeners get no traces; it is tried again"),
             }
         }
     }
