@@ -17,6 +17,7 @@ pub type Revision = u64;
 #[derive(Debug)]
 pub struct StoredRule {
     id: u32,
+    owner: Arc<str>,
     rule: Rule,
     sections: [Option<Section>; 2],
 }
@@ -25,6 +26,11 @@ impl StoredRule {
     /// Its number, which no other rule of the repository has; never 0. Rules are ordered by it.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Who brought it: empty, or as [`Repository::replace_owned`] was told.
+    pub fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// The rule.
@@ -36,10 +42,10 @@ impl StoredRule {
         self.sections[direction as usize].as_ref()
     }
 
-    fn new(id: u32, rule: Rule, cluster: &str) -> Self {
+    fn new(id: u32, owner: Arc<str>, rule: Rule, cluster: &str) -> Self {
         let sections = Direction::BOTH
             .map(|direction| rule.section(direction).map(|entries| Section::new(entries, cluster)));
-        Self { id, rule, sections }
+        Self { id, owner, rule, sections }
     }
 }
 
@@ -61,7 +67,7 @@ impl Repository {
     /// Adds rules after all others.
     pub fn add(&mut self, rules: Vec<Rule>) -> Revision {
         if !rules.is_empty() {
-            self.append(rules);
+            self.append("", rules);
             self.revision += 1;
         }
         self.revision
@@ -79,7 +85,34 @@ impl Repository {
     pub fn replace_by_labels(&mut self, labels: &LabelArray, rules: Vec<Rule>) -> (Revision, usize) {
         let deleted = self.remove(labels);
         self.revision += u64::from(deleted > 0 || !rules.is_empty());
-        self.append(rules);
+        self.append("", rules);
+        (self.revision, deleted)
+    }
+
+    /// Removes those rules of this owner that `goes` names, and adds others of this owner, as one change. A rule that goes
+    /// and comes again stays as it is, with its number; if all do, nothing changes. Says how many went for good.
+    pub fn replace_owned(
+        &mut self,
+        owner: &str,
+        goes: impl Fn(&Rule) -> bool,
+        mut rules: Vec<Rule>,
+    ) -> (Revision, usize) {
+        let before = self.rules.len();
+        self.rules.retain(|stored| {
+            if stored.owner() != owner || !goes(&stored.rule) {
+                return true;
+            }
+            match rules.iter().position(|rule| *rule == stored.rule) {
+                Some(again) => {
+                    rules.remove(again);
+                    true
+                }
+                None => false,
+            }
+        });
+        let deleted = before - self.rules.len();
+        self.revision += u64::from(deleted > 0 || !rules.is_empty());
+        self.append(owner, rules);
         (self.revision, deleted)
     }
 
@@ -114,12 +147,14 @@ impl Repository {
         before - self.rules.len()
     }
 
-    fn append(&mut self, rules: Vec<Rule>) {
+    fn append(&mut self, owner: &str, rules: Vec<Rule>) {
         if rules.len() as u64 > u64::from(u32::MAX - self.next_id) {
             self.renumber();
         }
+        let owner: Arc<str> = owner.into();
         for rule in rules {
-            self.rules.push(Arc::new(StoredRule::new(self.next_id, rule, &self.cluster)));
+            let stored = StoredRule::new(self.next_id, Arc::clone(&owner), rule, &self.cluster);
+            self.rules.push(Arc::new(stored));
             self.next_id += 1;
         }
     }
@@ -128,7 +163,8 @@ impl Repository {
     fn renumber(&mut self) {
         self.next_id = 1;
         for stored in &mut self.rules {
-            *stored = Arc::new(StoredRule::new(self.next_id, stored.rule.clone(), &self.cluster));
+            let (owner, rule) = (Arc::clone(&stored.owner), stored.rule.clone());
+            *stored = Arc::new(StoredRule::new(self.next_id, owner, rule, &self.cluster));
             self.next_id += 1;
         }
     }
@@ -151,5 +187,26 @@ mod tests {
         let numbered: Vec<(u32, String)> =
             repository.rules().map(|stored| (stored.id(), stored.rule().labels().to_string())).collect();
         assert_eq!(numbered, [(1, "[unspec:first]".to_owned()), (2, "[unspec:second]".to_owned())]);
+    }
+    #[test]
+    fn an_owner_replaces_no_rules_but_its_own_and_equal_ones_stay() {
+        let rule = |label: &str| {
+            let text = format!(r#"{{"endpointSelector": {{}}, "labels": ["{label}"]}}"#);
+            parse_rules_json(&text).unwrap().remove(0)
+        };
+        let numbered = |repository: &Repository| -> Vec<(u32, String, String)> {
+            let row =
+                |one: &Arc<StoredRule>| (one.id(), one.owner().to_owned(), one.rule().labels().to_string());
+            repository.rules().map(row).collect()
+        };
+        let mut repository = Repository::new("default");
+        repository.add(vec![rule("a")]);
+        repository.replace_owned("file", |_| true, vec![rule("a"), rule("b")]);
+        assert_eq!(repository.replace_owned("file", |_| true, vec![rule("b"), rule("a")]), (3, 0));
+        assert_eq!(repository.replace_owned("file", |_| true, vec![rule("b"), rule("c")]), (4, 1));
+        let row = |id, owner: &str, label: &str| (id, owner.to_owned(), format!("[unspec:{label}]"));
+        assert_eq!(numbered(&repository), [row(1, "", "a"), row(3, "file", "b"), row(4, "file", "c")]);
+        assert_eq!(repository.replace_owned("", |_| true, Vec::new()), (5, 1));
+        assert_eq!(numbered(&repository).len(), 2);
     }
 }
