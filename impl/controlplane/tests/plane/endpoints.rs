@@ -30,6 +30,8 @@ fn a_new_endpoint_is_answered_when_its_rows_are_realized() {
     world.realize();
     assert_eq!(world.replies[&ticket], Ok(Answer::EndpointCreated { id: 1 }));
     assert_eq!(state(&world, 1), Some(State::Ready));
+    let told = |state| Notice::EndpointState { id: 1, state: Some(state), reason: String::new() };
+    assert_eq!(world.notices, [Notice::Synced, told(State::Creating), told(State::Ready)]);
     let told: Vec<String> = world
         .plane
         .endpoint_log(&EndpointRef::Local(1))
@@ -186,13 +188,9 @@ fn what_another_endpoint_has_is_refused_with_the_field() {
     first.id = 7;
     assert_eq!(world.create(first.clone()), 7);
     type Change = fn(&mut EndpointRequest, &EndpointRequest);
-    let fields: [(&str, Change); 6] = [
+    let fields: [(&str, Change); 5] = [
         ("container-id", |new, old| new.container_id = old.container_id.clone()),
         ("container-name", |new, old| new.container_name = old.container_name.clone()),
-        ("k8s-pod-name", |new, old| {
-            new.k8s_namespace = old.k8s_namespace.clone();
-            new.k8s_pod_name = old.k8s_pod_name.clone();
-        }),
         ("interface-name", |new, old| new.interface = old.interface.clone()),
         ("id", |new, old| new.id = old.id),
         ("10.0.0.5", |new, old| new.ipv4 = old.ipv4),
@@ -213,6 +211,25 @@ fn what_another_endpoint_has_is_refused_with_the_field() {
     world.create(outside.clone());
     let twice = refused(&mut world, EndpointRequest { ipv4: outside.ipv4, ..request(9, &["k8s:a"]) });
     assert!(twice.to_string().starts_with("addressing.ipv4: 172.16.0.8"), "{twice}");
+}
+
+#[test]
+fn a_pod_made_again_before_its_old_endpoint_is_deleted_is_the_new_one() {
+    let mut world = World::started();
+    let of_pod = |n| EndpointRequest {
+        k8s_namespace: "shop".to_owned(),
+        k8s_pod_name: "web-0".to_owned(),
+        ..request(n, &["k8s:a"])
+    };
+    let (old, new) = (world.create(of_pod(5)), world.create(of_pod(6)));
+    let pod: EndpointRef = "pod-name:shop:web-0".parse().unwrap();
+    let found = |world: &World| world.plane.endpoint(&pod).map(|view| view.id);
+    assert_eq!(found(&world), Some(new));
+    let delete = |id| move |ticket| Event::EndpointDelete { ticket, endpoint: EndpointRef::Local(id) };
+    world.done(delete(old)).unwrap();
+    assert_eq!(found(&world), Some(new));
+    world.done(delete(new)).unwrap();
+    assert_eq!(found(&world), None);
 }
 
 #[test]
@@ -385,4 +402,20 @@ fn too_many_requests_before_the_start_are_refused_as_busy() {
     world.send(Event::SourceSynced(SourceName::Files));
     world.realize();
     assert!(world.unanswered().is_empty());
+}
+
+#[test]
+fn too_many_requests_that_wait_for_the_targets_are_refused_as_busy() {
+    let mut world = World::started();
+    let id = world.create(request(5, &[]));
+    let regenerate = |ticket| Event::EndpointRegenerate { ticket, endpoint: EndpointRef::Local(id) };
+    for _ in 0..4096 {
+        world.ask(regenerate);
+    }
+    let over = world.ask(regenerate);
+    assert_eq!(world.replies[&over], Err(Refusal::Busy(4096)));
+    assert_eq!(world.plane.status().waiting, 4096);
+    world.realize();
+    assert!(world.unanswered().is_empty());
+    assert_eq!(world.plane.endpoint(&EndpointRef::Local(id)).unwrap().state, State::Ready);
 }
