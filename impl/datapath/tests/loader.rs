@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use bench::Bench;
 use datapath::loader::{AttachMethod, Hook, MapSet, MapSizes, Side, load_host, load_lxc};
-use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, LxcConfig, names};
+use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, names};
 use zerocopy::FromZeros;
 
 const SIZES: MapSizes =
