@@ -21,7 +21,7 @@ mod reason;
 mod runtime;
 mod snat;
 
-pub use batch::Cursor;
+pub use batch::{Cursor, copy_rows};
 pub use bpf_map::{BpfMap, Bytes, WriteMode};
 pub use config::{HostConfig, LxcConfig};
 pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, conntrack_flags};
