@@ -38,7 +38,7 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 {
 	void *data = (void *)(long)skb->data;
 	struct iphdr *ip = data + L3_OFFSET;
-	struct ct_key4 key;
+	struct ct_key4 key = {};
 	int reason;
 
 	if (!config->enable_ipv4)
@@ -63,7 +63,7 @@ static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *
 {
 	void *data = (void *)(long)skb->data;
 	struct ipv6hdr *ip = data + L3_OFFSET;
-	struct ct_key6 key;
+	struct ct_key6 key = {};
 	int reason;
 
 	if (!config->enable_ipv6)
