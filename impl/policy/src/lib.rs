@@ -8,14 +8,25 @@
 
 mod enforcement;
 mod error;
+mod grant;
 pub mod kubernetes;
 mod map_state;
+mod named_port;
+mod object;
 mod path;
+mod repository;
+mod resolver;
 mod rule;
+mod selector_cache;
+mod selector_index;
+pub mod trace;
 
 pub use enforcement::{Enforcement, EnforcementMode, UnknownEnforcementMode};
 pub use error::{Feature, ParseError};
 pub use map_state::{Direction, MapState, NOT_A_RULE, PolicyDelta, PolicyEntry, PolicyKey};
+pub use named_port::{NamedPorts, PortName};
+pub use repository::{Repository, Revision, StoredRule};
+pub use resolver::{Endpoint, Options, PrefixDelta, Resolver, UnresolvedPort};
 pub use rule::{
     CidrRule, L4Ports, MAX_EXCEPT, MAX_IMPORT_BYTES, MAX_IMPORT_RULES, MAX_PEERS, MAX_PORTS, PeerRule,
     PortProtocol, PortRule, Rule, parse_rules_json,

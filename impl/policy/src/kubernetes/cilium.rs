@@ -7,11 +7,14 @@ use serde::de::IgnoredAny;
 
 use super::{Metadata, Origin, PolicyKind, PolicyObject};
 use crate::error::ParseError;
+use crate::object::read_from_objects;
 use crate::path::Path;
 use crate::rule::{RawRule, Rule, checked};
 
+read_from_objects!(RawObject);
+
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawObject {
     #[serde(rename = "apiVersion")]
     _api_version: IgnoredAny,

@@ -13,9 +13,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Feature, ParseError};
+use crate::object::read_from_objects;
 use crate::rule::{Rule, from_value};
 
 pub use documents::{MAX_DOCUMENTS, documents};
+
+read_from_objects!(Metadata);
 
 /// The annotation that names a policy's rules differently from the policy.
 const NAME_ANNOTATION: &str = "io.cilium.name";
@@ -96,6 +99,7 @@ pub fn policy_of(document: &Value) -> Result<Option<PolicyObject>, ParseError> {
 
 /// The parts of `metadata` that mean something here; Kubernetes has more, and adds to them.
 #[derive(Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,

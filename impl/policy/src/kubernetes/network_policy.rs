@@ -9,14 +9,17 @@ use serde::de::IgnoredAny;
 
 use super::{Metadata, Origin, PolicyKind, PolicyObject};
 use crate::error::ParseError;
+use crate::object::read_from_objects;
 use crate::path::Path;
 use crate::rule::{CidrRule, L4Ports, PeerRule, PortProtocol, PortRule, Rule, named_port_fault};
+
+read_from_objects!(RawObject, RawSpec, RawIngress, RawEgress, RawPeer, RawIpBlock, RawPort);
 
 /// What precedes a namespace's own labels among those of its pods.
 const NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawObject {
     #[serde(rename = "apiVersion")]
     _api_version: IgnoredAny,
@@ -29,7 +32,7 @@ pub(super) struct RawObject {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 struct RawSpec {
     pod_selector: Option<RawSelector>,
     ingress: Option<Vec<RawIngress>>,
@@ -44,21 +47,21 @@ enum PolicyType {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawIngress {
     from: Option<Vec<RawPeer>>,
     ports: Option<Vec<RawPort>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawEgress {
     to: Option<Vec<RawPeer>>,
     ports: Option<Vec<RawPort>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 struct RawPeer {
     pod_selector: Option<RawSelector>,
     namespace_selector: Option<RawSelector>,
@@ -66,14 +69,14 @@ struct RawPeer {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawIpBlock {
     cidr: String,
     except: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 struct RawPort {
     port: Option<IntOrString>,
     end_port: Option<i64>,

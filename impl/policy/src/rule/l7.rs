@@ -4,11 +4,25 @@
 use std::collections::BTreeMap;
 
 use identity::RawSelector;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+use crate::object::read_from_objects;
+
+read_from_objects!(
+    RawL7Rules,
+    RawHttp,
+    RawKafka,
+    RawFqdn,
+    RawService,
+    RawServiceName,
+    RawServiceSelector,
+    RawGroups,
+    RawAws
+);
 
 /// `rules` of an entry of `toPorts`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct RawL7Rules {
     http: Option<Vec<RawHttp>>,
     kafka: Option<Vec<RawKafka>>,
@@ -29,8 +43,8 @@ impl RawL7Rules {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawHttp {
     path: Option<String>,
     method: Option<String>,
@@ -38,8 +52,8 @@ struct RawHttp {
     headers: Option<Vec<String>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 struct RawKafka {
     role: Option<String>,
     api_key: Option<String>,
@@ -50,44 +64,44 @@ struct RawKafka {
 }
 
 /// An entry of `toFQDNs` or of `rules.dns`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawFqdn {
     match_name: Option<String>,
     match_pattern: Option<String>,
 }
 
 /// An entry of `toServices`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawService {
     k8s_service: Option<RawServiceName>,
     k8s_service_selector: Option<RawServiceSelector>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 struct RawServiceName {
     service_name: Option<String>,
     namespace: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawServiceSelector {
     selector: RawSelector,
     namespace: Option<String>,
 }
 
 /// An entry of `toGroups`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct RawGroups {
     aws: Option<RawAws>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 struct RawAws {
     labels: Option<BTreeMap<String, String>>,
     security_groups_ids: Option<Vec<String>>,

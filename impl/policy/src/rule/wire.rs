@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::l7::{RawFqdn, RawGroups, RawL7Rules, RawService};
 use super::{L4Ports, PeerRule, PortProtocol, PortRule, Rule};
 use crate::error::ParseError;
+use crate::object::{read_from_objects, write_as_derived};
+
+read_from_objects!(RawRule, RawIngress, RawEgress, RawCidr, RawPortRule, RawPort);
+write_as_derived!(RawRule, RawIngress, RawEgress, RawCidr, RawPortRule, RawPort);
 
 /// A list that may be absent or null.
 type List<T> = Option<Vec<T>>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) endpoint_selector: Option<RawSelector>,
@@ -29,7 +33,7 @@ pub(crate) struct RawRule {
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawIngress {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) from_endpoints: List<RawSelector>,
@@ -46,7 +50,7 @@ pub(super) struct RawIngress {
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawEgress {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) to_endpoints: List<RawSelector>,
@@ -58,18 +62,18 @@ pub(super) struct RawEgress {
     pub(super) to_cidr_set: List<RawCidr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) to_entities: List<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing)]
     pub(super) to_services: List<RawService>,
-    #[serde(rename = "toFQDNs", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "toFQDNs", skip_serializing)]
     pub(super) to_fqdns: List<RawFqdn>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing)]
     pub(super) to_groups: List<RawGroups>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) to_ports: List<RawPortRule>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawCidr {
     pub(super) cidr: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,15 +81,15 @@ pub(super) struct RawCidr {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawPortRule {
     pub(super) ports: List<RawPort>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing)]
     pub(super) rules: Option<RawL7Rules>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawPort {
     pub(super) port: String,
     #[serde(skip_serializing_if = "Option::is_none")]
