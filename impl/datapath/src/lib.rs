@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Loads the programs, keeps the kernel's tables as they are desired, and cleans up after itself.
