@@ -27,4 +27,4 @@ pub use netns::{NetNs, NetNsError};
 pub use routes::Route;
 pub use rules::Rule;
 pub use socket::Netlink;
-pub use sysctl::{set_sysctl, sysctl};
+pub use sysctl::{set_sysctl, set_sysctls, sysctl};
