@@ -74,9 +74,9 @@ pub enum Error {
     #[error("{during}: {source}")]
     Later {
         /// What was tried.
-        during: String,
+        during: &'static str,
         /// The agent's answer, or that there was none.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// STATUS: the agent cannot serve ADD.
     #[error("{0}")]
@@ -85,9 +85,9 @@ pub enum Error {
     #[error("{during}: {source}")]
     Agent {
         /// What was tried.
-        during: String,
+        during: &'static str,
         /// Its answer.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// The agent answered something that makes no sense.
     #[error("the agent's answer: {field}: {reason}")]
@@ -129,12 +129,12 @@ pub enum Error {
 }
 
 /// What an answer of the agent means for the runtime.
-pub fn from_agent(during: impl Into<String>, source: ClientError) -> Error {
-    let during = during.into();
+pub fn from_agent(during: &'static str, source: ClientError) -> Error {
     let later = source.is_unreachable()
         || matches!(source, ClientError::Timeout { .. } | ClientError::Protocol { .. })
         // No free address, too many requests, the agent is starting: 1.4 says 502 for an exhausted range.
         || source.status().is_some_and(|status| matches!(status, 429 | 502..=504));
+    let source = Box::new(source);
     if later { Error::Later { during, source } } else { Error::Agent { during, source } }
 }
 
