@@ -13,7 +13,8 @@ use crate::{cargo, child};
 
 /// What the subjects of the lab are made with on the host. These packages are small: which subject needs which of
 /// them is the lab's own knowledge and is not told twice.
-pub const HOST_SUBJECTS: [Need; 4] = [Need::Root, Need::CniPlugins, Need::Iptables, Need::Ipset];
+pub const HOST_SUBJECTS: [Need; 5] =
+    [Need::Root, Need::CniPlugins, Need::Iptables, Need::Ipset, Need::AgentBuild];
 
 /// Subjects that any kernel which this project supports can run: under CI they must, a reason is no excuse.
 const MUST_RUN: &str = "loopback,veth,routed*,bridge,ptp,vxlan,calico-like-*,kube-proxy-like-*";
@@ -29,7 +30,12 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
         }
         Lab::Ls | Lab::Subjects => {}
     }
-    let mut lab = Command::new(cargo::build_static(workspace, "netns-lab", "netns-lab")?);
+    let mut lab = Command::new(match command {
+        Lab::Up { .. } => cargo::build_lab(workspace)?,
+        Lab::Ls | Lab::Clean { .. } | Lab::Subjects => {
+            cargo::build_static(workspace, "netns-lab", "netns-lab")?
+        }
+    });
     match command {
         Lab::Up { subject } => lab.args(["up", subject]),
         Lab::Ls => lab.arg("ls"),
@@ -44,7 +50,7 @@ pub fn scenarios(workspace: &Workspace, args: &Scenarios) -> Result<u8> {
     if !args.list {
         setup::run(workspace, &HOST_SUBJECTS)?;
     }
-    let lab = cargo::build_static(workspace, "netns-lab", "netns-lab")?;
+    let lab = cargo::build_lab(workspace)?;
     child::run(&mut scenario_command(&lab, &workspace.root, args, on_ci()))
 }
 
