@@ -39,7 +39,7 @@ pub fn run<S: AsRef<OsStr>>(workspace: &Workspace, args: &[S]) -> Result<u8> {
 /// The suite with the places it is told of.
 fn command(suite: &Path, lab: &Path, workspace: &Workspace, netperf: Option<&Path>) -> Command {
     let mut command = Command::new(suite);
-    command.env(LAB_BINARY, lab).env(CACHE, workspace.lab_directory().join("cache"));
+    command.env(LAB_BINARY, lab).env(CACHE, workspace.cache());
     match netperf {
         Some(directory) => command.env(NETPERF, directory),
         None => command.env_remove(NETPERF),

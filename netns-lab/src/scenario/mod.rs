@@ -10,6 +10,7 @@ mod ends;
 mod file;
 mod load;
 mod probe;
+mod report;
 mod run;
 mod stream;
 #[cfg(test)]
@@ -23,5 +24,6 @@ pub use file::{
     NamedPort, PodSpec, Policy, Probe, Scenario, ScenarioError, SetLabels, Step, StopLoad, Target, WORLD,
 };
 pub use probe::{Outcome, ProbeError};
+pub use report::{Order, Report, VerdictName};
 pub use run::{RunResult, Verdict, run};
-pub use tree::{TreeError, load, select};
+pub use tree::{TreeError, load, select, text};

@@ -8,9 +8,6 @@ use crate::agent::{AgentOptions, Ground, LabelMap, Manifest, PodName, documents,
 use crate::lab::{Namespace, Pod};
 use crate::plan::WorkloadKind;
 
-/// Room for every connection that a client can have open or closing with one port of a server, so that no entry is thrown
-/// out while it is measured: at the default sizes (a million and a quarter) each subject would take 200 MiB.
-const CONNTRACK_ENTRIES: u32 = 1 << 16;
 /// Entries of the policy maps of `ciliate-veth-policy-10000`: half for each direction.
 const ENTRIES: u32 = 10_000;
 /// Ports of a rule, the most that 1.4 takes.
@@ -29,9 +26,7 @@ pub(super) fn veth_policy_10000(site: &Site<'_>) -> Result<Parts, BuildError> {
 }
 
 fn two_pods(site: &Site<'_>, policies: Option<String>) -> Result<Parts, BuildError> {
-    let flags = ["tcp", "any"].map(|kind| format!("--bpf-ct-global-{kind}-max={CONNTRACK_ENTRIES}"));
-    let options = AgentOptions { ipv6: false, flags: flags.into() };
-    let Ground { mut agent, node, world } = Ground::build(site.lab, &site.place, options)?;
+    let Ground { mut agent, node, world } = Ground::build(site.lab, &site.place, AgentOptions::default())?;
     let pods = ["client", "server"].map(|role| PodName { namespace: "default".into(), name: role.into() });
     let manifests = pods.each_ref().map(|pod| {
         let labels = LabelMap::from([("app".into(), pod.name.clone())]);

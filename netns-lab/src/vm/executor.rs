@@ -23,6 +23,7 @@ use crate::plan::{Phase, Placement, Plan};
 use crate::probe::Capability;
 use crate::record::{Clock, RunRecord, VmEnvironment};
 use crate::run::{Estimate, Event};
+use crate::scenario::{Order, Report};
 use crate::scratch;
 use crate::subject::catalogue;
 
@@ -140,7 +141,8 @@ pub fn execute(
     stop: &AtomicBool,
 ) -> Result<RunRecord, VmError> {
     validate(options.time, plan)?;
-    let mut machine = MachineParts::prepare(options, needs_agent(plan), on_event)?;
+    let subjects: Vec<&str> = plan.subjects.iter().map(String::as_str).collect();
+    let mut machine = MachineParts::prepare(options, needs_agent(&subjects), on_event)?;
     if options.time == VmTime::Wall {
         machine.probe_kvm(stop)?;
     }
@@ -158,6 +160,8 @@ pub fn execute(
             let progress = progress.get_or_insert_with(|| WallProgress::new(plan));
             on_event(VmEvent::Run(progress.in_wall_time(event)));
         }
+        // Of a task that this is not.
+        Message::Scenario(_) => {}
         Message::Record(sent) => record = Some(sent),
         Message::Error(sent) => error = Some(sent),
     });
@@ -166,6 +170,35 @@ pub fn execute(
         (None, Err(e), _) => Err(e),
         (None, Ok(()), Some(record)) => Ok(*record),
         (None, Ok(()), None) => Err(VmError::NoRecord),
+    }
+}
+
+/// Boots a guest in virtual time and runs scenarios in it, one after the other. What became of each is handed on as it
+/// comes. When `stop` is set, the rest is left out.
+///
+/// # Errors
+/// [`VmError`]; that a scenario fails is none.
+pub fn execute_scenarios(
+    options: &VmOptions,
+    orders: &[Order],
+    on_event: &mut dyn FnMut(VmEvent),
+    on_report: &mut dyn FnMut(Report),
+    stop: &AtomicBool,
+) -> Result<(), VmError> {
+    let subjects: Vec<&str> = orders.iter().map(|order| order.subject.as_str()).collect();
+    let mut machine = MachineParts::prepare(options, needs_agent(&subjects), on_event)?;
+    let mut error = None;
+    let task = Task::Scenarios(orders.to_vec());
+    let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
+        Message::Up(release) => on_event(VmEvent::Step(format!("guest is up on {release}"))),
+        Message::Note(note) => on_event(VmEvent::Note(note)),
+        Message::Scenario(report) => on_report(*report),
+        Message::Error(sent) => error = Some(sent),
+        Message::Run(_) | Message::Record(_) => {}
+    });
+    match error {
+        Some(error) => Err(VmError::Guest(error)),
+        None => booted,
     }
 }
 
@@ -311,13 +344,12 @@ impl MachineParts {
     }
 }
 
-/// Whether one of the plan's subjects is our agent.
-fn needs_agent(plan: &Plan) -> bool {
+/// Whether one of the subjects is our agent.
+fn needs_agent(subjects: &[&str]) -> bool {
     let specs = catalogue();
-    let needs = |name: &String| {
-        specs.iter().any(|spec| spec.name == *name && spec.needs.contains(&Capability::Agent))
-    };
-    plan.subjects.iter().any(needs)
+    let needs =
+        |name: &&str| specs.iter().any(|spec| spec.name == *name && spec.needs.contains(&Capability::Agent));
+    subjects.iter().any(needs)
 }
 
 /// Our agent beside `/init`, where the lab looks for it. Without it, its subjects say so.

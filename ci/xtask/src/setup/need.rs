@@ -80,6 +80,12 @@ const PACKAGES: &[Package] = &[
         arch: "pkgconf",
     },
     Package {
+        tool: Tool::Header("asm/types.h"),
+        debian: "linux-libc-dev",
+        fedora: "kernel-headers",
+        arch: "linux-api-headers",
+    },
+    Package {
         tool: Tool::Header("libelf.h"),
         debian: "libelf-dev",
         fedora: "elfutils-libelf-devel",
@@ -129,6 +135,7 @@ impl Need {
                 Tool::Program("cc"),
                 Tool::Program("make"),
                 Tool::Program("pkg-config"),
+                Tool::Header("asm/types.h"),
                 Tool::Header("libelf.h"),
                 Tool::Header("zlib.h"),
                 Tool::Library("libelf.a"),
