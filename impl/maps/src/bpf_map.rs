@@ -136,18 +136,12 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
 
 /// The handle of what is pinned there.
 pub(crate) fn open_handle(pin: &Path) -> Result<MapHandle, MapError> {
-    // Our own pins: a path from a flag with a NUL byte would panic in libbpf-rs.
+    // A path from a flag: libbpf-rs panics if it holds a NUL byte.
     if pin.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(MapError::Open { path: pin.into(), source: io::ErrorKind::InvalidInput.into() });
+        return Err(MapError::Open {
+            path: pin.into(),
+            source: io::Error::from(io::ErrorKind::InvalidInput).into(),
+        });
     }
-    MapHandle::from_pinned_path(pin).map_err(|e| MapError::Open { path: pin.into(), source: io_error(&e) })
-}
-
-/// The error number that a libbpf error carries.
-fn io_error(error: &libbpf_rs::Error) -> io::Error {
-    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    match cause.and_then(io::Error::raw_os_error) {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::other(error.to_string()),
-    }
+    MapHandle::from_pinned_path(pin).map_err(|source| MapError::Open { path: pin.into(), source })
 }

@@ -24,10 +24,10 @@ pub struct LxcConfig {
     pub router_ipv4: Be32,
     /// The pods' gateway.
     pub router_ipv6: [Be32; 4],
-    /// Ethernet address of the host's end.
+    /// Ethernet address of the pod's end.
+    pub mac: [u8; 6],
+    /// Ethernet address of the host's end: what the pod takes for its gateway.
     pub node_mac: [u8; 6],
-    /// Zero.
-    pub pad: [u8; 2],
     /// `cilium_host`.
     pub host_ifindex: u32,
 }

@@ -20,6 +20,8 @@ pub mod conntrack_flags {
     pub const SEEN_NON_SYN: u16 = 8;
     /// The responder has answered.
     pub const REPLY_SEEN: u16 = 16;
+    /// Between two pods, and the host's stack translated it: answers must go there too.
+    pub const VIA_STACK: u16 = 32;
 }
 
 macro_rules! conntrack_key {
@@ -32,7 +34,7 @@ macro_rules! conntrack_key {
         pub struct $name {
             /// Addresses of the ends.
             pub addr: [$address; 2],
-            /// Ports of the ends; of an echo, its identifier twice.
+            /// Ports of the ends; of an echo, its identifier at the end that asks, and 0.
             pub port: [Be16; 2],
             /// Protocol number.
             pub protocol: u8,
@@ -92,6 +94,10 @@ pub struct ConntrackEntry {
     pub pad: u16,
     /// When it was last told, seconds of `CLOCK_MONOTONIC`.
     pub last_report: u32,
+    /// The programs' clock when the lifetime was last written.
+    pub tick: u32,
+    /// Zero.
+    pub pad2: u32,
 }
 
 impl ConntrackEntry {

@@ -129,5 +129,5 @@ pub struct LxcRow {
     /// That of the host's end.
     pub node_mac: [u8; 6],
     /// Zero.
-    pub pad: u32,
+    pub pad: [u32; 2],
 }

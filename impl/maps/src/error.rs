@@ -15,12 +15,12 @@ const ENOSPC: i32 = 28;
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
     /// No map is pinned there, or it cannot be opened.
-    #[error("open map {path}: {source}")]
+    #[error("open map {path}: {source:#}")]
     Open {
         /// The pin.
         path: PathBuf,
         /// The kernel's answer.
-        source: io::Error,
+        source: libbpf_rs::Error,
     },
     /// It is there, with rows of other sizes: another version made it.
     #[error("map {map} has keys of {found_key} and values of {found_value} bytes, not of {key} and {value}")]

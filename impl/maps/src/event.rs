@@ -10,7 +10,7 @@ pub const EVENT_DATA_BYTES: usize = 128;
 pub mod event_type {
     /// A [`crate::DropEvent`].
     pub const DROP: u8 = 1;
-    /// For whoever debugs the programs.
+    /// A [`crate::DebugEvent`].
     pub const DEBUG: u8 = 2;
     /// A [`crate::TraceEvent`].
     pub const TRACE: u8 = 4;
@@ -58,6 +58,22 @@ pub struct DropEvent {
     pub rule: u32,
     /// The packet's first bytes.
     pub data: [u8; EVENT_DATA_BYTES],
+}
+
+/// `struct debug_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DebugEvent {
+    /// Header; the subtype is what happened.
+    pub header: EventHeader,
+    /// First number.
+    pub arg1: u32,
+    /// Second number.
+    pub arg2: u32,
+    /// Third number.
+    pub arg3: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// `struct trace_event`.

@@ -19,6 +19,7 @@ mod policy;
 mod raw;
 mod reason;
 mod runtime;
+mod snat;
 
 pub use batch::Cursor;
 pub use bpf_map::{BpfMap, Bytes, WriteMode};
@@ -27,7 +28,7 @@ pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, conntrack_flag
 pub use endpoint::{EndpointInfo, EndpointKey, Family, LxcRow, endpoint_flags, lxc_options};
 pub use error::MapError;
 pub use event::{
-    DropEvent, EVENT_DATA_BYTES, EventHeader, TraceEvent, TraceReason, VerdictEvent, event_type,
+    DebugEvent, DropEvent, EVENT_DATA_BYTES, EventHeader, TraceEvent, TraceReason, VerdictEvent, event_type,
 };
 pub use fragment::{FragmentKey4, FragmentKey6, FragmentPorts};
 pub use ipcache::{IpcacheEntry, IpcacheKey, NotAPrefix};
@@ -36,3 +37,4 @@ pub use outer::PolicyMaps;
 pub use policy::{PolicyEntry, PolicyKey};
 pub use reason::{EVENT_LOST, FORWARDED, is_drop, reason_name};
 pub use runtime::RuntimeConfig;
+pub use snat::{SnatEntry, SnatKey4, SnatKey6, snat_direction};
