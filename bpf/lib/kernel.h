@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The kernel's stable headers, and the few words of the compiler that every other file uses. Nothing here is this machine's:
+/* The kernel's stable headers, and the few words that every other file uses. Nothing here is this machine's:
  * no vmlinux.h. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <linux/bpf.h>
-#include <linux/icmp.h>
 #include <linux/icmpv6.h>
-#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/in.h>
@@ -20,8 +18,6 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 
-#define likely(condition) __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 /* Layouts are the ABI with the Rust twins in impl/maps: a size that changes unnoticed must not compile. */
 #define ABI_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " is an ABI")
@@ -31,11 +27,6 @@
 
 /* A packet at these hooks begins with its Ethernet header. */
 #define L3_OFFSET ETH_HLEN
-
-/* IP protocol that <linux/in.h> has under another licence header only. */
-#ifndef IPPROTO_ICMPV6
-#define IPPROTO_ICMPV6 58
-#endif
 
 static __always_inline void copy_ip6(__be32 *to, const __be32 *from)
 {

@@ -18,7 +18,7 @@ pub mod paths;
 mod policy;
 mod status;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Exchange};
 pub use config::{
     ConfigurationMap, DaemonConfiguration, DaemonConfigurationSpec, DaemonConfigurationStatus, DatapathMode,
     IpvlanConfiguration, KvstoreConfiguration,

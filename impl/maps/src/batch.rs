@@ -4,8 +4,10 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use libbpf_rs::{MapCore, MapHandle};
+
 use crate::bpf_map::{BpfMap, Bytes};
-use crate::{MapError, raw};
+use crate::{MapError, WriteMode, raw};
 
 /// Rows in one system call.
 const BATCH: usize = 512;
@@ -58,12 +60,28 @@ fn is(error: &io::Error, number: i32) -> bool {
     error.raw_os_error() == Some(number)
 }
 
-impl<K: Bytes, V: Bytes> BpfMap<K, V> {
-    /// Reads the next rows, up to a few hundred. None are left when the cursor is finished.
-    ///
-    /// # Errors
-    /// [`MapError::Refused`].
-    pub fn step(&self, cursor: &mut Cursor) -> Result<Vec<(K, V)>, MapError> {
+/// Rows as the kernel gives and takes them: keys one after the other, and values.
+#[derive(Debug, Default)]
+struct RawRows {
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    count: usize,
+}
+
+/// A map whose rows are bytes.
+struct RawMap<'a> {
+    handle: &'a MapHandle,
+    key: usize,
+    value: usize,
+}
+
+impl<'a> RawMap<'a> {
+    fn new(handle: &'a MapHandle) -> Self {
+        Self { handle, key: handle.key_size() as usize, value: handle.value_size() as usize }
+    }
+
+    /// The next rows; none when the cursor is finished.
+    fn step(&self, cursor: &mut Cursor) -> io::Result<RawRows> {
         while !cursor.finished {
             if cursor.one_by_one {
                 return self.step_one_by_one(cursor);
@@ -72,16 +90,16 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
                 return Ok(rows);
             }
         }
-        Ok(Vec::new())
+        Ok(RawRows::default())
     }
 
     /// `None` if it is to be tried again.
-    fn step_batch(&self, cursor: &mut Cursor) -> Result<Option<Vec<(K, V)>>, MapError> {
-        let mut keys = vec![0; cursor.batch * size_of::<K>()];
-        let mut values = vec![0; cursor.batch * size_of::<V>()];
-        let mut next = vec![0; size_of::<K>().max(size_of::<u32>())];
+    fn step_batch(&self, cursor: &mut Cursor) -> io::Result<Option<RawRows>> {
+        let mut keys = vec![0; cursor.batch * self.key];
+        let mut values = vec![0; cursor.batch * self.value];
+        let mut next = vec![0; self.key.max(size_of::<u32>())];
         let (count, result) = raw::lookup_batch(
-            self.handle().as_fd(),
+            self.handle.as_fd(),
             cursor.token.as_deref(),
             &mut next,
             &mut keys,
@@ -99,36 +117,135 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
             }
             Err(e) if unsupported(&e) && cursor.token.is_none() => {
                 cursor.one_by_one = true;
-                cursor.left = (self.capacity() as usize).saturating_mul(2);
+                cursor.left = (self.handle.max_entries() as usize).saturating_mul(2);
                 return Ok(None);
             }
-            Err(e) => return Err(self.error("read", e)),
+            Err(e) => return Err(e),
         }
-        let keys = keys.chunks_exact(size_of::<K>()).filter_map(|key| K::read_from_bytes(key).ok());
-        let values = values.chunks_exact(size_of::<V>()).filter_map(|value| V::read_from_bytes(value).ok());
-        Ok(Some(keys.zip(values).take(count).collect()))
+        keys.truncate(count * self.key);
+        values.truncate(count * self.value);
+        Ok(Some(RawRows { keys, values, count }))
     }
 
-    fn step_one_by_one(&self, cursor: &mut Cursor) -> Result<Vec<(K, V)>, MapError> {
-        let mut rows = Vec::new();
-        while rows.len() < BATCH {
-            let mut next = vec![0; size_of::<K>()];
-            match raw::next_key(self.handle().as_fd(), cursor.token.as_deref(), &mut next) {
+    fn step_one_by_one(&self, cursor: &mut Cursor) -> io::Result<RawRows> {
+        let mut rows = RawRows::default();
+        while rows.count < BATCH {
+            let mut next = vec![0; self.key];
+            match raw::next_key(self.handle.as_fd(), cursor.token.as_deref(), &mut next) {
                 Ok(()) if cursor.left > 0 => cursor.left -= 1,
-                Err(e) if !is(&e, ENOENT) => return Err(self.error("read", e)),
+                Err(e) if !is(&e, ENOENT) => return Err(e),
                 _ => {
                     cursor.finished = true;
                     break;
                 }
             }
-            if let Ok(key) = K::read_from_bytes(&next)
-                && let Some(value) = self.lookup(&key)?
-            {
-                rows.push((key, value));
+            let mut value = vec![0; self.value];
+            match raw::lookup(self.handle.as_fd(), &next, &mut value) {
+                Ok(()) => {
+                    rows.keys.extend_from_slice(&next);
+                    rows.values.append(&mut value);
+                    rows.count += 1;
+                }
+                // It went since its key was read.
+                Err(e) if is(&e, ENOENT) => {}
+                Err(e) => return Err(e),
             }
             cursor.token = Some(next);
         }
         Ok(rows)
+    }
+
+    fn insert(&self, rows: &RawRows, index: usize, flags: u64) -> io::Result<()> {
+        let key = &rows.keys[index * self.key..(index + 1) * self.key];
+        let value = &rows.values[index * self.value..(index + 1) * self.value];
+        raw::update(self.handle.as_fd(), key, value, flags)
+    }
+
+    /// Writes rows; tells which were refused. The others are written.
+    fn insert_all(&self, rows: &RawRows, flags: u64, mut refused: impl FnMut(usize, io::Error)) {
+        let mut at = 0;
+        let mut alone = false;
+        while at < rows.count {
+            let mut error = None;
+            if !alone {
+                let count = (rows.count - at).min(BATCH);
+                let (keys, values) = (&rows.keys[at * self.key..], &rows.values[at * self.value..]);
+                let (done, result) = raw::update_batch(self.handle.as_fd(), keys, values, count, flags);
+                at += done;
+                error = result.err();
+                alone = done == 0 && error.as_ref().is_some_and(unsupported);
+            }
+            // What a batch refuses for a reason of its own may pass alone.
+            if (alone || error.is_some()) && at < rows.count {
+                if let Err(error) = self.insert(rows, at, flags) {
+                    refused(at, error);
+                }
+                at += 1;
+            }
+        }
+    }
+
+    /// Deletes rows; tells which were refused. A row that is not there is none of them.
+    fn remove_all(&self, keys: &[u8], mut refused: impl FnMut(usize, io::Error)) {
+        let count = keys.len() / self.key;
+        let (mut at, mut alone) = (0, false);
+        while at < count {
+            let mut error = None;
+            if !alone {
+                let (done, result) =
+                    raw::delete_batch(self.handle.as_fd(), &keys[at * self.key..], (count - at).min(BATCH));
+                at += done;
+                error = result.err();
+                alone = done == 0 && error.as_ref().is_some_and(unsupported);
+            }
+            if (alone || error.is_some()) && at < count {
+                match raw::delete(self.handle.as_fd(), &keys[at * self.key..(at + 1) * self.key]) {
+                    Err(error) if !is(&error, ENOENT) => refused(at, error),
+                    _ => {}
+                }
+                at += 1;
+            }
+        }
+    }
+}
+
+/// Copies all rows of a map into another of the same layout; with [`WriteMode::New`] those that it has not.
+/// Returns how many were written.
+///
+/// # Errors
+/// [`MapError::Full`] if they do not fit, [`MapError::Refused`].
+pub fn copy_rows(name: &str, from: &MapHandle, to: &MapHandle, mode: WriteMode) -> Result<usize, MapError> {
+    let error = |action, e| MapError::new(action, name, to.max_entries(), e);
+    let (from, to) = (RawMap::new(from), RawMap::new(to));
+    let (mut cursor, mut written) = (Cursor::new(), 0);
+    while !cursor.is_finished() {
+        let rows = from.step(&mut cursor).map_err(|e| error("read", e))?;
+        let mut refused = (0, None);
+        to.insert_all(&rows, mode.flags(), |_, e| {
+            refused.0 += 1;
+            if !(mode == WriteMode::New && e.kind() == io::ErrorKind::AlreadyExists) {
+                refused.1 = Some(e);
+            }
+        });
+        if let Some(e) = refused.1 {
+            return Err(error("copy rows to", e));
+        }
+        written += rows.count - refused.0;
+    }
+    Ok(written)
+}
+
+impl<K: Bytes, V: Bytes> BpfMap<K, V> {
+    /// Reads the next rows, up to a few hundred. None are left when the cursor is finished.
+    ///
+    /// # Errors
+    /// [`MapError::Refused`].
+    pub fn step(&self, cursor: &mut Cursor) -> Result<Vec<(K, V)>, MapError> {
+        let rows = RawMap::new(self.handle()).step(cursor).map_err(|e| self.error("read", e))?;
+        let keys = rows.keys.chunks_exact(size_of::<K>()).filter_map(|key| K::read_from_bytes(key).ok());
+        let values =
+            rows.values.chunks_exact(size_of::<V>()).filter_map(|value| V::read_from_bytes(value).ok());
+        Ok(keys.zip(values).collect())
     }
 
     /// All rows.
@@ -145,62 +262,25 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
 
     /// Writes rows, and returns what became of those that were refused. The others are written.
     pub fn insert_all(&self, rows: &[(K, V)]) -> Vec<(K, MapError)> {
+        let raw = RawRows {
+            keys: rows.iter().flat_map(|(key, _)| key.as_bytes().iter().copied()).collect(),
+            values: rows.iter().flat_map(|(_, value)| value.as_bytes().iter().copied()).collect(),
+            count: rows.len(),
+        };
         let mut refused = Vec::new();
-        for rows in rows.chunks(BATCH) {
-            self.insert_chunk(rows, &mut refused);
-        }
+        RawMap::new(self.handle()).insert_all(&raw, WriteMode::Any.flags(), |index, e| {
+            refused.push((rows[index].0, self.error("write to", e)));
+        });
         refused
-    }
-
-    fn insert_chunk(&self, mut rows: &[(K, V)], refused: &mut Vec<(K, MapError)>) {
-        while !rows.is_empty() {
-            let keys: Vec<u8> = rows.iter().flat_map(|(key, _)| key.as_bytes().to_vec()).collect();
-            let values: Vec<u8> = rows.iter().flat_map(|(_, value)| value.as_bytes().to_vec()).collect();
-            let (done, result) = raw::update_batch(self.handle().as_fd(), &keys, &values, rows.len(), 0);
-            rows = &rows[done..];
-            let (Err(error), Some(((key, value), rest))) = (result, rows.split_first()) else { continue };
-            if unsupported(&error) && done == 0 {
-                for (key, value) in rows {
-                    if let Err(error) = self.insert(key, value) {
-                        refused.push((*key, error));
-                    }
-                }
-                return;
-            }
-            // What a batch refuses for a reason of its own may pass alone.
-            if let Err(error) = self.insert(key, value) {
-                refused.push((*key, error));
-            }
-            rows = rest;
-        }
     }
 
     /// Deletes rows, and returns what became of those that were refused. A row that is not there is none of them.
     pub fn remove_all(&self, keys: &[K]) -> Vec<(K, MapError)> {
+        let bytes: Vec<u8> = keys.iter().flat_map(|key| key.as_bytes().iter().copied()).collect();
         let mut refused = Vec::new();
-        for keys in keys.chunks(BATCH) {
-            self.remove_chunk(keys, &mut refused);
-        }
+        RawMap::new(self.handle()).remove_all(&bytes, |index, e| {
+            refused.push((keys[index], self.error("delete from", e)));
+        });
         refused
-    }
-
-    fn remove_chunk(&self, mut keys: &[K], refused: &mut Vec<(K, MapError)>) {
-        while !keys.is_empty() {
-            let bytes: Vec<u8> = keys.iter().flat_map(|key| key.as_bytes().to_vec()).collect();
-            let (done, result) = raw::delete_batch(self.handle().as_fd(), &bytes, keys.len());
-            keys = &keys[done..];
-            let (Err(error), Some((key, rest))) = (result, keys.split_first()) else { continue };
-            if unsupported(&error) && done == 0 {
-                refused
-                    .extend(keys.iter().filter_map(|key| self.remove(key).err().map(|error| (*key, error))));
-                return;
-            }
-            if !is(&error, ENOENT)
-                && let Err(error) = self.remove(key)
-            {
-                refused.push((*key, error));
-            }
-            keys = rest;
-        }
     }
 }

@@ -28,7 +28,7 @@ pub enum WriteMode {
 }
 
 impl WriteMode {
-    const fn flags(self) -> u64 {
+    pub(crate) const fn flags(self) -> u64 {
         match self {
             Self::Any => 0,
             Self::New => 1,
@@ -40,23 +40,25 @@ impl WriteMode {
 /// A map whose keys are `K` and whose values are `V`.
 #[derive(Debug)]
 pub struct BpfMap<K, V> {
+    name: String,
     handle: MapHandle,
     rows: PhantomData<fn(K) -> V>,
 }
 
 impl<K: Bytes, V: Bytes> BpfMap<K, V> {
-    /// The map behind a handle.
+    /// The map behind a handle, with the name that it is to have in errors: the kernel keeps 15 bytes of it.
     ///
     /// # Errors
     /// [`MapError::Layout`] if its rows are of other sizes.
-    pub fn new(handle: MapHandle) -> Result<Self, MapError> {
+    pub fn new(name: impl Into<String>, handle: MapHandle) -> Result<Self, MapError> {
+        let name = name.into();
         // Sizes of our own structs, a few dozen bytes.
         let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
         if (handle.key_size(), handle.value_size()) == (key, value) {
-            return Ok(Self { handle, rows: PhantomData });
+            return Ok(Self { name, handle, rows: PhantomData });
         }
         Err(MapError::Layout {
-            map: handle.name().to_string_lossy().into_owned(),
+            map: name,
             key,
             value,
             found_key: handle.key_size(),
@@ -69,7 +71,8 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
     /// # Errors
     /// [`MapError::Open`], [`MapError::Layout`].
     pub fn open(pin: &Path) -> Result<Self, MapError> {
-        Self::new(open_handle(pin)?)
+        let name = pin.file_name().unwrap_or_default().to_string_lossy();
+        Self::new(name, open_handle(pin)?)
     }
 
     /// What libbpf knows it by.
@@ -77,9 +80,9 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
         &self.handle
     }
 
-    /// Its name; the kernel keeps 15 bytes of it.
-    pub fn name(&self) -> String {
-        self.handle.name().to_string_lossy().into_owned()
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How many rows it can hold.
@@ -88,7 +91,7 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
     }
 
     pub(crate) fn error(&self, action: &'static str, source: io::Error) -> MapError {
-        MapError::new(action, &self.name(), self.capacity(), source)
+        MapError::new(action, &self.name, self.capacity(), source)
     }
 
     /// The value of a key.

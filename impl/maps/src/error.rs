@@ -74,6 +74,11 @@ impl MapError {
         }
     }
 
+    /// Whether nothing is pinned there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == libbpf_rs::ErrorKind::NotFound)
+    }
+
     /// Whether it failed for want of room.
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })

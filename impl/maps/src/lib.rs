@@ -13,6 +13,7 @@ mod event;
 mod fragment;
 mod ipcache;
 mod metrics;
+mod metrics_map;
 pub mod names;
 mod outer;
 mod policy;
@@ -21,7 +22,7 @@ mod reason;
 mod runtime;
 mod snat;
 
-pub use batch::Cursor;
+pub use batch::{Cursor, copy_rows};
 pub use bpf_map::{BpfMap, Bytes, WriteMode};
 pub use config::{HostConfig, LxcConfig};
 pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, conntrack_flags};
@@ -33,6 +34,7 @@ pub use event::{
 pub use fragment::{FragmentKey4, FragmentKey6, FragmentPorts};
 pub use ipcache::{IpcacheEntry, IpcacheKey, NotAPrefix};
 pub use metrics::{Direction, METRICS_ROWS, MetricsValue, metrics_index};
+pub use metrics_map::MetricsMap;
 pub use outer::PolicyMaps;
 pub use policy::{PolicyEntry, PolicyKey};
 pub use reason::{EVENT_LOST, FORWARDED, is_drop, reason_name};

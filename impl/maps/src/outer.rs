@@ -37,7 +37,7 @@ impl PolicyMaps {
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> MapError {
-        MapError::new(action, &self.handle.name().to_string_lossy(), self.handle.max_entries(), source)
+        MapError::new(action, crate::names::EP_TO_POLICY, self.handle.max_entries(), source)
     }
 
     /// Sets the policy map of an endpoint. The kernel answers when no program uses the one before any more.

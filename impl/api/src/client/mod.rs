@@ -7,7 +7,7 @@ mod transport;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,23 @@ pub struct Client {
     path: PathBuf,
     timeout: Duration,
     agent: ureq::Agent,
+    observer: Option<Box<Observer>>,
+}
+
+/// What is called after each request.
+type Observer = dyn Fn(&Exchange<'_>) + Send + Sync;
+
+/// One request that has ended, for whoever wants to see what is said.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The method.
+    pub method: &'static str,
+    /// The path with its query.
+    pub target: &'a str,
+    /// The HTTP status; none if there was no reply.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Client {
@@ -46,7 +63,7 @@ impl Client {
             .user_agent("ciliate")
             .build();
         let agent = ureq::Agent::with_parts(config, UnixConnector(path.clone()), NoResolver);
-        Self { path, timeout, agent }
+        Self { path, timeout, agent, observer: None }
     }
 
     /// Of the agent that `-H`, otherwise `CILIUM_SOCK`, otherwise the default names: a path or `unix://PATH`.
@@ -63,6 +80,12 @@ impl Client {
         Ok(Self::new(path))
     }
 
+    /// Calls `observer` after each request.
+    pub fn observed(mut self, observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// The agent's socket.
     pub fn path(&self) -> &Path {
         &self.path
@@ -76,7 +99,13 @@ impl Client {
     {
         let request = Request { client: self, method, target };
         let body = body.map(serde_json::to_vec).transpose().map_err(|source| request.undecodable(source))?;
-        let (status, text) = request.send(body.as_deref().unwrap_or_default())?;
+        let began = Instant::now();
+        let sent = request.send(body.as_deref().unwrap_or_default());
+        if let Some(observer) = &self.observer {
+            let status = sent.as_ref().ok().map(|(status, _)| *status);
+            observer(&Exchange { method, target, status, took: began.elapsed() });
+        }
+        let (status, text) = sent?;
         if !(200..300).contains(&status) {
             return Err(request.refused(status, &text));
         }
