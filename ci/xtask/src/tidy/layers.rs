@@ -59,6 +59,7 @@ pub const OUTSIDE: &[(&str, &[&str])] = &[
     ("netns-lab", &["netlink"]),
     ("reports", &["netns-lab"]),
     ("bench-lab", &["netns-lab", "reports"]),
+    ("containerd", &["netlink", "netns-lab"]),
     ("xtask", &[]),
 ];
 
