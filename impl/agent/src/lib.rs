@@ -4,6 +4,9 @@
 pub mod config;
 pub mod control;
 pub mod files;
+pub mod lifetime;
+#[cfg(test)]
+mod memory;
 pub mod metrics;
 pub mod monitoring;
 pub mod node;

@@ -43,7 +43,7 @@ pub struct PacketCount {
 }
 
 /// A datapath: the kernel's, or another value in tests. All calls come from one thread.
-pub trait Target: Send + 'static {
+pub trait Target: 'static {
     /// Brings changes about. Returns all rows that are not as desired afterwards, also those of earlier calls.
     fn apply(&mut self, deltas: &Deltas) -> Vec<Failure>;
 

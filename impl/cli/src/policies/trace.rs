@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use api::{Client, Port, PortProtocol, TraceFrom, TraceSelector, TraceTo, Verdict};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use identity::NumericIdentity;
 
 use crate::CliError;
@@ -12,8 +12,10 @@ use crate::output::OutputArguments;
 use crate::session::Session;
 
 #[derive(Debug, Args)]
-#[group(id = "from", required = true, multiple = false, args = ["src", "src_endpoint", "src_identity", "src_k8s_pod"])]
-#[group(id = "to", required = true, multiple = false, args = ["dst", "dst_endpoint", "dst_identity", "dst_k8s_pod"])]
+#[command(
+    group = ArgGroup::new("from").required(true).args(["src", "src_endpoint", "src_identity", "src_k8s_pod"]),
+    group = ArgGroup::new("to").required(true).args(["dst", "dst_endpoint", "dst_identity", "dst_k8s_pod"]),
+)]
 pub(crate) struct Arguments {
     /// Labels of the source, such as k8s:app=web
     #[arg(short, long, value_name = "LABEL", value_delimiter = ',')]

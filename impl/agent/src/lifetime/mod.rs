@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From start to end: what is made in which order, and what is taken down in which.
+
+mod assembly;
+mod restore;
+mod sockets;
+
+pub use assembly::{Assembly, Parts};
+pub use restore::{Restored, restore};
+pub use sockets::{SocketError, listen_unix};
