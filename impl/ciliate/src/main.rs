@@ -56,7 +56,13 @@ fn asks_for_roles(arguments: &[OsString]) -> bool {
 fn main() -> ExitCode {
     let (role, arguments) = role(std::env::args_os().collect());
     match role {
-        Role::Agent => agent::run(arguments),
+        Role::Agent => match agent::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("ciliate agent: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
         Role::Cni => cni::run(),
         Role::CommandLine => {
             // Whoever has stopped reading (`| head`) has had enough.
