@@ -217,12 +217,15 @@ static __always_inline __u32 ct_lifetime(const struct ct_entry *entry, __u8 prot
  * (dead, closed and opened again, opened from the other end, an echo asked where answers were expected).
  * Two CPUs may write flags at once and one may lose a bit: the entry then lives as long as an open connection, until its
  * lifetime ends or the LRU takes it. */
-static __noinline bool ct_settle(struct ct_entry *entry, const struct packet *packet, bool forward)
+GLOBAL int ct_settle(struct ct_entry *entry, const struct packet *packet, bool forward)
 {
-	__u8 tcp_flags = packet->tcp_flags;
 	__u32 now = clock_seconds();
 	__u32 lifetime;
+	__u8 tcp_flags;
 
+	if (!entry || !packet)
+		return false;
+	tcp_flags = packet->tcp_flags;
 	if ((__s32)(entry->lifetime - now) < 0)
 		return false;
 	if (packet->shape == SHAPE_ERROR)

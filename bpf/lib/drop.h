@@ -29,6 +29,7 @@
 #define DROP_POLICY_L4 159
 #define DROP_POLICY_CIDR 162
 #define DROP_NO_CONFIGURATION 165
+#define DROP_SNAT_NO_PORT 166 /* not in 1.4, which left masquerading to iptables */
 
 /* An endpoint decides whether its drops are told; the node's own are. */
 static __always_inline bool drop_is_told(const struct packet *packet)
@@ -39,10 +40,12 @@ static __always_inline bool drop_is_told(const struct packet *packet)
 }
 
 /* Not inlined: a program has many ways to end here. Returns the program's result. */
-static __noinline int drop(struct __sk_buff *skb, const struct packet *packet, __u32 reason)
+GLOBAL int drop(struct __sk_buff *skb, const struct packet *packet, __u32 reason)
 {
 	struct drop_event *event;
 
+	if (!packet)
+		return TC_ACT_SHOT;
 	metrics_count(reason, packet->direction, skb->len);
 	if (!drop_is_told(packet))
 		return TC_ACT_SHOT;

@@ -113,14 +113,14 @@ static __always_inline int inner4_load(struct __sk_buff *skb, __u32 offset, stru
 }
 
 /* Everything that is not TCP or UDP in a plain packet: options, fragments, ICMP, headers beyond the linear part. */
-static __noinline int parse4_slow(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
+GLOBAL int parse4_slow(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
 {
 	struct iphdr ip, inner;
 	struct l4 l4 = {};
 	__u32 offset;
 	int reason;
 
-	if (bpf_skb_load_bytes(skb, L3_OFFSET, &ip, sizeof(ip)))
+	if (!packet || !key || bpf_skb_load_bytes(skb, L3_OFFSET, &ip, sizeof(ip)))
 		return DROP_INVALID;
 	if (ip.version != 4 || ip.ihl < 5 || bpf_ntohs(ip.tot_len) < ip.ihl * 4)
 		return DROP_INVALID;
@@ -192,14 +192,17 @@ static __always_inline bool flow_of_error4(struct __sk_buff *skb, struct flow *f
 
 /* No entry, or its verdict is of another epoch. Returns 0 if the packet may pass: packet then says where to, and its
  * connection has an entry of this epoch. entry: of another epoch, or NULL. */
-static __noinline int judge4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry)
+GLOBAL int judge4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry)
 {
-	bool initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
-	bool sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
+	bool initiator_is_1, sender_is_initiator;
 	struct ct_entry created = {};
 	struct flow flow = {};
 	int opens = 0, reason;
 
+	if (!packet || !key)
+		return DROP_INVALID;
+	initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
+	sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	if (entry || packet->shape != SHAPE_ERROR)
 		flow_of_key4(&flow, key, initiator_is_1);
 	else if (!flow_of_error4(skb, &flow))

@@ -46,7 +46,7 @@ static __always_inline bool ip6_is_extension(__u8 protocol)
 }
 
 /* From the header at walk->offset, of type walk->protocol, to the first that is not an extension. Returns 0 or a reason. */
-__noinline int ip6_walk(struct __sk_buff *skb, struct ip6_walk *walk)
+GLOBAL int ip6_walk(struct __sk_buff *skb, struct ip6_walk *walk)
 {
 	struct ip6_fragment header;
 	int i;
@@ -133,19 +133,43 @@ static __always_inline int l4_of_packet6(struct __sk_buff *skb, const struct ipv
 	return bpf_map_update_elem(&cilium_frag6, &key, l4, BPF_ANY) ? DROP_FRAGMENT : 0;
 }
 
-/* The packet that an ICMPv6 error is about. Not inlined: its headers and the outer ones do not fit one stack frame. */
-static __noinline int error_key6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key, const struct ipv6hdr *ip,
-				 __u32 offset)
+/* The packet that an ICMPv6 error is about: its addresses, ports, protocol, and where that begins. */
+static __always_inline int inner6_load(struct __sk_buff *skb, __u32 offset, struct ipv6hdr *inner, struct ip6_walk *walk,
+				       struct l4 *l4)
+{
+	int reason;
+
+	if (bpf_skb_load_bytes(skb, offset, inner, sizeof(*inner)))
+		return DROP_CT_INVALID_HEADER;
+	if (inner->version != 6)
+		return DROP_INVALID;
+	walk->offset = offset + sizeof(*inner);
+	walk->protocol = inner->nexthdr;
+	reason = ip6_walk(skb, walk);
+	if (reason)
+		return reason;
+	if (walk->fragment & IP6_FRAGMENT_OFFSET)
+		return DROP_INVALID;
+	if (walk->protocol == IPPROTO_ICMPV6)
+		return icmp6_load(skb, walk->offset, l4);
+	if (!has_ports(walk->protocol))
+		return DROP_CT_UNKNOWN_PROTOCOL;
+	return bpf_skb_load_bytes(skb, walk->offset, l4, 4) ? DROP_CT_INVALID_HEADER : 0;
+}
+
+/* The key of an ICMPv6 error. Not inlined: its headers and the outer ones do not fit one stack frame. */
+GLOBAL int error_key6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key, const struct ipv6hdr *ip, __u32 offset)
 {
 	struct ip6_walk walk = {};
 	struct ipv6hdr inner;
 	struct l4 l4 = {};
 	int reason;
 
-	if (bpf_skb_load_bytes(skb, offset, &inner, sizeof(inner)))
-		return DROP_CT_INVALID_HEADER;
-	if (inner.version != 6)
+	if (!packet || !key || !ip)
 		return DROP_INVALID;
+	reason = inner6_load(skb, offset, &inner, &walk, &l4);
+	if (reason)
+		return reason;
 	/* An error goes to the sender of what it is about. */
 	if (!ip6_is_equal(inner.saddr.in6_u.u6_addr32, ip->daddr.in6_u.u6_addr32))
 		return DROP_INVALID;
@@ -153,35 +177,20 @@ static __noinline int error_key6(struct __sk_buff *skb, struct packet *packet, s
 	if (packet->hook == HOOK_CONTAINER &&
 	    !ip6_is_equal(inner.daddr.in6_u.u6_addr32, ip->saddr.in6_u.u6_addr32))
 		return DROP_INVALID;
-	walk.offset = offset + sizeof(inner);
-	walk.protocol = inner.nexthdr;
-	reason = ip6_walk(skb, &walk);
-	if (reason)
-		return reason;
-	if (walk.fragment & IP6_FRAGMENT_OFFSET)
-		return DROP_INVALID;
-	if (walk.protocol == IPPROTO_ICMPV6)
-		reason = icmp6_load(skb, walk.offset, &l4);
-	else if (!has_ports(walk.protocol))
-		reason = DROP_CT_UNKNOWN_PROTOCOL;
-	else if (bpf_skb_load_bytes(skb, walk.offset, &l4, 4))
-		reason = DROP_CT_INVALID_HEADER;
-	if (reason)
-		return reason;
 	packet->swapped = ct_key6_fill(key, inner.saddr.in6_u.u6_addr32, inner.daddr.in6_u.u6_addr32, l4.sport, l4.dport,
 				       walk.protocol);
 	return 0;
 }
 
 /* Everything that is not TCP or UDP directly behind the IPv6 header. */
-static __noinline int parse6_slow(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key)
+GLOBAL int parse6_slow(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key)
 {
 	struct ip6_walk walk = { .offset = L3_OFFSET + sizeof(struct ipv6hdr) };
 	struct ipv6hdr ip;
 	struct l4 l4 = {};
 	int reason;
 
-	if (bpf_skb_load_bytes(skb, L3_OFFSET, &ip, sizeof(ip)))
+	if (!packet || !key || bpf_skb_load_bytes(skb, L3_OFFSET, &ip, sizeof(ip)))
 		return DROP_INVALID;
 	if (ip.version != 6)
 		return DROP_INVALID;
@@ -250,14 +259,17 @@ static __always_inline bool flow_of_error6(struct __sk_buff *skb, struct flow *f
 }
 
 /* As judge4. */
-static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry)
+GLOBAL int judge6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry)
 {
-	bool initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
-	bool sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
+	bool initiator_is_1, sender_is_initiator;
 	struct ct_entry created = {};
 	struct flow flow = {};
 	int opens = 0, reason;
 
+	if (!packet || !key)
+		return DROP_INVALID;
+	initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
+	sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	if (entry || packet->shape != SHAPE_ERROR)
 		flow_of_key6(&flow, key, initiator_is_1);
 	else if (!flow_of_error6(skb, &flow))

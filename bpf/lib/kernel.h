@@ -25,6 +25,10 @@
 #define FAMILY_V4 1
 #define FAMILY_V6 2
 
+/* A function that the verifier checks once, by its argument types, whoever calls it and however often: what keeps a program's
+ * verification short. The price: pointers may be NULL for it, and results are any number. */
+#define GLOBAL __noinline
+
 /* A packet at these hooks begins with its Ethernet header. */
 #define L3_OFFSET ETH_HLEN
 

@@ -85,9 +85,8 @@ static __always_inline int policy_denial(const struct policy_query *query, __u32
 	return prefixes ? DROP_POLICY_L4 : DROP_POLICY_L3;
 }
 
-/* 0 if the endpoint's policy allows, else the reason. The first hit wins; any hit allows. A global function: verified once,
- * whoever calls it. */
-__noinline int policy_lookup(__u32 lxc_id, struct policy_query *query)
+/* 0 if the endpoint's policy allows, else the reason. The first hit wins; any hit allows. */
+GLOBAL int policy_lookup(__u32 lxc_id, struct policy_query *query)
 {
 	struct policy_entry *entry;
 	struct lxc_row *row;

@@ -22,20 +22,23 @@
 #define DEBUG_CT_REVALIDATED 2
 #define DEBUG_POLICY 3 /* endpoint, peer identity, answer */
 
-static __noinline void trace(struct __sk_buff *skb, const struct packet *packet, __u32 point)
+GLOBAL int trace(struct __sk_buff *skb, const struct packet *packet, __u32 point)
 {
-	__u16 speaker = packet->hook == HOOK_CONTAINER ? packet->from_lxc_id : packet->to_lxc_id;
 	struct trace_event *event;
+	__u16 speaker;
 
+	if (!packet)
+		return 0;
+	speaker = packet->hook == HOOK_CONTAINER ? packet->from_lxc_id : packet->to_lxc_id;
 	if (packet->monitor >= MONITOR_HIDES_FROM && point >= TRACE_FROM_ENDPOINT)
-		return;
+		return 0;
 	if (packet->monitor >= MONITOR_BY_FLOW && !packet->report)
-		return;
+		return 0;
 	if (speaker && !(endpoint_options(speaker) & OPTION_TRACE_NOTIFICATION))
-		return;
+		return 0;
 	event = event_reserve(sizeof(*event));
 	if (!event)
-		return;
+		return 0;
 	event_head(skb, &event->header, EVENT_TRACE, point, speaker);
 	event->len_orig = skb->len;
 	event->len_cap = event_capture(skb, event->data);
@@ -46,6 +49,7 @@ static __noinline void trace(struct __sk_buff *skb, const struct packet *packet,
 	event->direction = point == TRACE_TO_ENDPOINT ? DIRECTION_INGRESS : DIRECTION_EGRESS;
 	event->ifindex = skb->ifindex;
 	bpf_ringbuf_submit(event, 0);
+	return 0;
 }
 
 static __always_inline void debug(struct __sk_buff *skb, __u16 lxc_id, __u8 what, __u32 arg1, __u32 arg2, __u32 arg3)

@@ -73,18 +73,21 @@ static __always_inline void verdict_event(struct __sk_buff *skb, const struct fl
 }
 
 /* One end's policy. */
-static __noinline int flow_ask(struct __sk_buff *skb, struct flow *flow, __u32 egress, __u32 monitor)
+GLOBAL int flow_ask(struct __sk_buff *skb, struct flow *flow, __u32 egress, __u32 monitor)
 {
-	__u16 lxc_id = egress ? flow->src_lxc_id : flow->dst_lxc_id;
-	struct policy_query query = {
-		.peer = egress ? flow->dst_sec_id : flow->src_sec_id,
-		.dport = flow->dport,
-		.protocol = flow->protocol,
-		.egress = egress,
-		.bytes = skb->len,
-	};
-	int reason = policy_lookup(lxc_id, &query);
+	struct policy_query query = {};
+	__u16 lxc_id;
+	int reason;
 
+	if (!flow)
+		return DROP_NO_CONFIGURATION;
+	lxc_id = egress ? flow->src_lxc_id : flow->dst_lxc_id;
+	query.peer = egress ? flow->dst_sec_id : flow->src_sec_id;
+	query.dport = flow->dport;
+	query.protocol = flow->protocol;
+	query.egress = !!egress;
+	query.bytes = skb->len;
+	reason = policy_lookup(lxc_id, &query);
 	flow->direction = egress ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	flow->rule = query.rule;
 	if (endpoint_options(lxc_id) & OPTION_CONNTRACK_ACCOUNTING)
@@ -97,11 +100,13 @@ static __noinline int flow_ask(struct __sk_buff *skb, struct flow *flow, __u32 e
 }
 
 /* 0, or the reason of the drop. A caller that knows the initiator's endpoint (src_lxc_id) spares a lookup. */
-static __noinline int flow_verdict(struct __sk_buff *skb, struct flow *flow, __u32 monitor)
+GLOBAL int flow_verdict(struct __sk_buff *skb, struct flow *flow, __u32 monitor)
 {
 	struct lxc_row *row;
 	int reason;
 
+	if (!flow)
+		return DROP_NO_CONFIGURATION;
 	if (flow->src_lxc_id) {
 		row = endpoint_row(flow->src_lxc_id);
 		if (!row)

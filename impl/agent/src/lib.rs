@@ -4,7 +4,9 @@
 pub mod config;
 pub mod control;
 pub mod files;
+pub mod kernel;
 pub mod lifetime;
+pub mod logging;
 #[cfg(test)]
 mod memory;
 pub mod metrics;
@@ -13,3 +15,5 @@ pub mod node;
 pub mod realize;
 pub mod rest;
 pub mod state;
+
+pub use lifetime::run;

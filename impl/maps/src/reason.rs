@@ -7,7 +7,7 @@ pub const FORWARDED: u8 = 0;
 pub const EVENT_LOST: u8 = 1;
 
 const FIRST: u8 = 130;
-const NAMES: [&str; 36] = [
+const NAMES: [&str; 37] = [
     "Invalid source mac",
     "Invalid destination mac",
     "Invalid source ip",
@@ -44,6 +44,7 @@ const NAMES: [&str; 36] = [
     "Unknown connection tracking state",
     "Local host is unreachable",
     "No configuration available to perform policy decision",
+    "No port for masquerading",
 ];
 
 /// Whether a reason is one of a drop.

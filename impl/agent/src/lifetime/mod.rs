@@ -3,8 +3,10 @@
 
 mod assembly;
 mod restore;
+mod run;
 mod sockets;
 
 pub use assembly::{Assembly, Parts};
 pub use restore::{Restored, restore};
+pub use run::run;
 pub use sockets::{SocketError, listen_unix};
