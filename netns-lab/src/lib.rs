@@ -2,6 +2,7 @@
 //! Nodes, pods and links in network namespaces, the traffic between them, and the two places where that runs:
 //! this machine's kernel, or a stock kernel in a virtual machine.
 
+pub mod agent;
 pub mod cni;
 pub mod environment;
 mod error_line;

@@ -2,6 +2,8 @@
 //! What this kernel and what is installed here can do, found by trying it in a namespace without a name. Never guessed from
 //! versions or configuration files: a module may be missing, a feature backported.
 
+mod bpf;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -9,6 +11,9 @@ use std::sync::Mutex;
 
 use netlink::{IpvlanMode, LinkEnd, NetNs, NetkitMode, Netlink, NetlinkError, Vxlan, sysctl};
 
+pub use bpf::Hook;
+
+use crate::agent;
 use crate::cni::PluginPath;
 use crate::rules::{Iptables, RulesError, restore_ipsets};
 
@@ -35,6 +40,10 @@ pub enum Capability {
     IpSet,
     /// A CNI plugin.
     Plugin(&'static str),
+    /// Programs that are attached to a link, by TCX or by clsact.
+    Classifier,
+    /// Our agent's program.
+    Agent,
 }
 
 /// Tables of iptables.
@@ -134,6 +143,14 @@ impl Probe {
         known.entry(need).or_insert_with(|| self.attempt(need)).clone()
     }
 
+    /// How programs are attached to links here.
+    ///
+    /// # Errors
+    /// What is lacking.
+    pub fn hook(&self) -> Result<Hook, String> {
+        bpf::hook(&NetNs::create_unnamed().map_err(|e| e.to_string())?)
+    }
+
     /// The program that loads iptables rules here.
     ///
     /// # Errors
@@ -167,6 +184,8 @@ impl Probe {
                 return self.attempt_rule(&scratch, table, rule, extension.option());
             }
             Capability::BridgeNetfilter => return bridge_netfilter(&scratch),
+            Capability::Classifier => return bpf::hook(&scratch).map(drop),
+            Capability::Agent => return agent::find_binary().map(drop).map_err(|e| e.to_string()),
             _ => {}
         }
         let (made, option) = make_link(&scratch, need);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Labs whose owner was killed, labs that are kept, and the command line around them. Needs root.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use netlink::NetNs;
-use netns_lab::lab::{Lab, Listed, STATE_DIR, Scope, list, sweep};
+use netns_lab::lab::{BpfFs, Lab, Listed, ProcessState, STATE_DIR, Scope, list, sweep};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -68,6 +69,23 @@ fn a_lab_whose_owner_was_killed_is_swept_by_the_next_one() {
     // The next one's own is not touched by a further sweep, nor is anybody else's that is alive.
     assert!(sweep(Scope::Dead).left.contains(&next.name().to_owned()));
     assert!(next.dir().exists());
+}
+
+#[test]
+fn taking_a_lab_down_ends_its_processes_and_unmounts_what_is_in_it() {
+    let lab = Lab::create().unwrap();
+    let inner = lab.dir().join("node/bpf");
+    let mounted = BpfFs::mount(&inner).unwrap();
+    let mut process = Command::new("/bin/sh").args(["-c", "read x"]).stdin(Stdio::piped()).spawn().unwrap();
+    lab.record_process(ProcessState::of(process.id()).unwrap()).unwrap();
+    // As after a crash: nobody is left who would drop these.
+    std::mem::forget(mounted);
+    assert!(netns_lab::lab::remove(lab.name()).unwrap());
+    assert_eq!(process.wait().unwrap().signal(), Some(9));
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(lab.name()), "{mounts}");
+    assert!(!lab.dir().exists());
+    lab.keep().unwrap_err();
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub enum Lab {
 /// Run the scenarios.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask scenarios\n  cargo xtask scenarios reachability/udp\n  \
-    cargo xtask scenarios bridge\n  cargo xtask scenarios --list")]
+    cargo xtask scenarios bridge\n  cargo xtask scenarios --vm 6.1 ciliate-veth\n  cargo xtask scenarios --list")]
 pub struct Scenarios {
     /// Run only those whose path or subject contains one of these words
     #[arg(value_name = "FILTER")]
@@ -93,6 +93,9 @@ pub struct Scenarios {
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
+    /// Run them in a virtual machine with this kernel
+    #[arg(long, value_name = "SERIES", value_parser = KERNELS)]
+    pub vm: Option<String>,
 }
 
 /// Write reports/coverage.md.

@@ -27,7 +27,11 @@ pub fn run<S: AsRef<OsStr>>(workspace: &Workspace, args: &[S]) -> Result<u8> {
         Err(code) => return Ok(code),
     };
     let found = setup::run(workspace, &needs)?;
-    let lab = cargo::build_static(workspace, "netns-lab", "netns-lab")?;
+    let lab = if needs.contains(&Need::AgentBuild) {
+        cargo::build_lab(workspace)?
+    } else {
+        cargo::build_static(workspace, "netns-lab", "netns-lab")?
+    };
     let mut bench = command(&suite, &lab, workspace, found.netperf.as_deref());
     child::run(bench.args(args))
 }
@@ -35,7 +39,7 @@ pub fn run<S: AsRef<OsStr>>(workspace: &Workspace, args: &[S]) -> Result<u8> {
 /// The suite with the places it is told of.
 fn command(suite: &Path, lab: &Path, workspace: &Workspace, netperf: Option<&Path>) -> Command {
     let mut command = Command::new(suite);
-    command.env(LAB_BINARY, lab).env(CACHE, workspace.lab_directory().join("cache"));
+    command.env(LAB_BINARY, lab).env(CACHE, workspace.cache());
     match netperf {
         Some(directory) => command.env(NETPERF, directory),
         None => command.env_remove(NETPERF),

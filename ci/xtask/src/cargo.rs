@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Builds a program with cargo and finds out where it was put.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -10,12 +11,22 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::setup;
 use crate::workspace::Workspace;
 
 /// The lab binary is also the first process of a virtual machine without any library: it is linked static. With
 /// `--target`, even when that is the host's own, the flag reaches neither build scripts nor procedural macros.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 const STATIC_FLAG: &str = "-Ctarget-feature=+crt-static";
+
+/// The package and the program of the agent.
+const AGENT: &str = "ciliate";
+
+/// What libbpf calls. Rust's compiler looks for a static library only where it is told, by this variable of libbpf-sys.
+const STATIC_LIBRARIES: [&str; 2] = ["libelf.a", "libz.a"];
+const LIBRARY_PATH: &str = "LIBBPF_SYS_LIBRARY_PATH";
+/// For a libelf with zstd: at the end of the linker's line, where it is looked at last.
+const ZSTD_FLAG: &str = "-Clink-arg=-lzstd";
 
 /// The cargo that runs this program, or the one in `PATH`.
 pub fn command() -> Command {
@@ -25,20 +36,52 @@ pub fn command() -> Command {
 /// Builds a program of a package, optimised and linked static, and returns its path. All programs are built this way, since
 /// one of them must be: with other flags, everything that they share would be compiled twice.
 pub fn build_static(workspace: &Workspace, package: &str, name: &str) -> Result<PathBuf> {
+    build(workspace, package, name, &[], &[], Vec::new())
+}
+
+/// Builds the lab's program and, beside it, the agent, which it starts from there. Returns the lab's.
+pub fn build_lab(workspace: &Workspace) -> Result<PathBuf> {
+    if workspace.packages.iter().any(|package| package.name == AGENT) {
+        build_agent(workspace)?;
+    }
+    build_static(workspace, "netns-lab", "netns-lab")
+}
+
+/// It has C in it: libbpf, and what that calls.
+fn build_agent(workspace: &Workspace) -> Result<PathBuf> {
+    let directories: BTreeSet<_> = STATIC_LIBRARIES
+        .iter()
+        .filter_map(|name| Some(setup::find_library(name)?.parent()?.to_string_lossy().into_owned()))
+        .collect();
+    let path = directories.into_iter().collect::<Vec<_>>().join(":");
+    let zstd: &[&str] = if setup::libelf_wants_zstd() { &[ZSTD_FLAG] } else { &[] };
+    build(workspace, AGENT, AGENT, zstd, &["--features", "static"], vec![(LIBRARY_PATH, path.into())])
+}
+
+fn build(
+    workspace: &Workspace,
+    package: &str,
+    name: &str,
+    flags: &[&str],
+    features: &[&str],
+    mut environment: Vec<(&'static str, OsString)>,
+) -> Result<PathBuf> {
+    let flags = [&[STATIC_FLAG], flags].concat();
     let rustflags = ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"]
         .into_iter()
         .find_map(|variable| Some((variable, env::var_os(variable)?)))
         .map(|(variable, old)| {
             let separator = if variable == "RUSTFLAGS" { " " } else { "\u{1f}" };
-            (variable, append(old, separator, STATIC_FLAG))
+            (variable, flags.iter().fold(old, |old, flag| append(old, separator, flag)))
         });
     // Flags in the environment hide those of `--config`; without any, `--config` adds to those of the user's files.
-    let config = format!("target.{STATIC_TARGET}.rustflags=[\"{STATIC_FLAG}\"]");
-    let mut arguments = vec!["--target", STATIC_TARGET];
+    let config = format!("target.{STATIC_TARGET}.rustflags={flags:?}");
+    let mut arguments = [&["--target", STATIC_TARGET], features].concat();
     if rustflags.is_none() {
         arguments.extend(["--config", &config]);
     }
-    build_with(workspace, package, name, &arguments, rustflags)
+    environment.extend(rustflags);
+    build_with(workspace, package, name, &arguments, environment)
 }
 
 fn append(mut old: OsString, separator: &str, flag: &str) -> OsString {
@@ -54,7 +97,7 @@ fn build_with(
     package: &str,
     name: &str,
     arguments: &[&str],
-    environment: Option<(&str, OsString)>,
+    environment: Vec<(&'static str, OsString)>,
 ) -> Result<PathBuf> {
     let mut cargo = command();
     cargo

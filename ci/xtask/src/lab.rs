@@ -13,10 +13,11 @@ use crate::{cargo, child};
 
 /// What the subjects of the lab are made with on the host. These packages are small: which subject needs which of
 /// them is the lab's own knowledge and is not told twice.
-pub const HOST_SUBJECTS: [Need; 4] = [Need::Root, Need::CniPlugins, Need::Iptables, Need::Ipset];
+pub const HOST_SUBJECTS: [Need; 5] =
+    [Need::Root, Need::CniPlugins, Need::Iptables, Need::Ipset, Need::AgentBuild];
 
 /// Subjects that any kernel which this project supports can run: under CI they must, a reason is no excuse.
-const MUST_RUN: &str = "loopback,veth,routed*,bridge,ptp,vxlan,calico-like-*,kube-proxy-like-*";
+const MUST_RUN: &str = "loopback,veth,routed*,bridge,ptp,vxlan,ciliate-*,calico-like-*,kube-proxy-like-*";
 
 /// `cargo xtask lab …`.
 pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
@@ -29,7 +30,12 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
         }
         Lab::Ls | Lab::Subjects => {}
     }
-    let mut lab = Command::new(cargo::build_static(workspace, "netns-lab", "netns-lab")?);
+    let mut lab = Command::new(match command {
+        Lab::Up { .. } => cargo::build_lab(workspace)?,
+        Lab::Ls | Lab::Clean { .. } | Lab::Subjects => {
+            cargo::build_static(workspace, "netns-lab", "netns-lab")?
+        }
+    });
     match command {
         Lab::Up { subject } => lab.args(["up", subject]),
         Lab::Ls => lab.arg("ls"),
@@ -42,10 +48,11 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
 /// `cargo xtask scenarios …`.
 pub fn scenarios(workspace: &Workspace, args: &Scenarios) -> Result<u8> {
     if !args.list {
-        setup::run(workspace, &HOST_SUBJECTS)?;
+        let vm: &[Need] = if args.vm.is_some() { &[Need::Qemu, Need::Kernel] } else { &[] };
+        setup::run(workspace, &[&HOST_SUBJECTS[..], vm].concat())?;
     }
-    let lab = cargo::build_static(workspace, "netns-lab", "netns-lab")?;
-    child::run(&mut scenario_command(&lab, &workspace.root, args, on_ci()))
+    let lab = cargo::build_lab(workspace)?;
+    child::run(&mut scenario_command(&lab, workspace, args, on_ci()))
 }
 
 /// Whether a machine that should be able to do everything runs this.
@@ -54,7 +61,7 @@ pub fn on_ci() -> bool {
 }
 
 /// The lab binary with the arguments that run the scenarios of this repository.
-pub fn scenario_command(lab: &Path, root: &Path, args: &Scenarios, must_run: bool) -> Command {
+pub fn scenario_command(lab: &Path, workspace: &Workspace, args: &Scenarios, must_run: bool) -> Command {
     let mut command = Command::new(lab);
     command.arg("scenario");
     if args.list {
@@ -66,7 +73,10 @@ pub fn scenario_command(lab: &Path, root: &Path, args: &Scenarios, must_run: boo
     if must_run {
         command.args(["--require", MUST_RUN]);
     }
-    command.arg("--dir").arg(root.join("scenarios")).arg("--").args(&args.filters);
+    if let Some(series) = &args.vm {
+        command.args(["--vm", series]).arg("--cache").arg(workspace.cache());
+    }
+    command.arg("--dir").arg(workspace.root.join("scenarios")).arg("--").args(&args.filters);
     command
 }
 
@@ -90,15 +100,26 @@ mod tests {
 
     #[test]
     fn filters_follow_a_double_dash_so_that_none_is_taken_for_an_option() {
-        let args = Scenarios { filters: vec!["--udp".into()], list: true, json: false };
-        let command = scenario_command(Path::new("lab"), Path::new("/r"), &args, false);
+        let args = Scenarios { filters: vec!["--udp".into()], list: true, json: false, vm: None };
+        let command = scenario_command(Path::new("lab"), &workspace(), &args, false);
         assert_eq!(arguments(&command), ["scenario", "--list", "--dir", "/r/scenarios", "--", "--udp"]);
     }
 
     #[test]
+    fn a_virtual_machine_is_told_where_kernels_are_kept() {
+        let args = Scenarios { filters: vec![], list: false, json: false, vm: Some("6.1".into()) };
+        let command = scenario_command(Path::new("lab"), &workspace(), &args, false);
+        assert!(arguments(&command).windows(4).any(|w| w == ["--vm", "6.1", "--cache", "/t/lab/cache"]));
+    }
+
+    fn workspace() -> Workspace {
+        Workspace { root: "/r".into(), target: "/t".into(), packages: Vec::new() }
+    }
+
+    #[test]
     fn under_ci_the_subjects_of_every_kernel_are_required() {
-        let args = Scenarios { filters: vec![], list: false, json: false };
-        let command = scenario_command(Path::new("lab"), Path::new("/r"), &args, true);
+        let args = Scenarios { filters: vec![], list: false, json: false, vm: None };
+        let command = scenario_command(Path::new("lab"), &workspace(), &args, true);
         assert!(arguments(&command).windows(2).any(|w| w == ["--require", MUST_RUN]));
     }
 }

@@ -57,6 +57,11 @@ impl Workspace {
         Self::from_metadata(&metadata).context("cargo metadata lacks what this program needs of it")
     }
 
+    /// Where the lab keeps the kernels of its virtual machines.
+    pub fn cache(&self) -> PathBuf {
+        self.lab_directory().join("cache")
+    }
+
     fn from_metadata(metadata: &Value) -> Option<Self> {
         let root = PathBuf::from(metadata["workspace_root"].as_str()?);
         let packages = metadata["packages"]

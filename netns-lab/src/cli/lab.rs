@@ -71,7 +71,7 @@ fn up(subject: &str) -> Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("install a signal handler")?;
     }
     let lab = Lab::create()?;
-    let built = match build(&lab, subject) {
+    let mut built = match build(&lab, subject) {
         Ok(built) => built,
         Err(BuildError::NotRun(reason)) => bail!("{subject} cannot be built here: {reason}"),
         Err(error) => return Err(error).with_context(|| format!("build {subject}")),
@@ -80,12 +80,12 @@ fn up(subject: &str) -> Result<ExitCode> {
         eprintln!("netns-lab: interrupted; everything was taken down again");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    lab.keep()?;
-    describe(&lab, &built).or_else(ignore_closed_pipe)?;
+    built.keep()?;
+    describe(&lab, &mut built).or_else(ignore_closed_pipe)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(lab: &Lab, built: &Built) -> io::Result<()> {
+fn describe(lab: &Lab, built: &mut Built) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let info = built.info();
     writeln!(out, "{}: {}", info.name, info.description)?;
@@ -99,7 +99,20 @@ fn describe(lab: &Lab, built: &Built) -> io::Result<()> {
         let shell = format!("nsenter --net={} bash", node.netns().path().display());
         rows.push([format!("node {}", number + 1), "-".into(), "-".into(), shell]);
     }
+    if let Some(world) = built.world() {
+        let shell = format!("nsenter --net={} bash", world.netns().path().display());
+        rows.push(["world".into(), "-".into(), "-".into(), shell]);
+    }
     table(&mut out, &rows)?;
+    if let Some(agent) = built.agent() {
+        writeln!(
+            out,
+            "The agent listens at {} and writes to {}.",
+            agent.socket().display(),
+            agent.log().display()
+        )?;
+        writeln!(out, "It takes manifests in {}.", agent.policy_dir().display())?;
+    }
     let pair = built.pair();
     match pair.dial_port {
         Some(port) => writeln!(out, "The client dials {}:{port}.", pair.dial)?,

@@ -109,11 +109,16 @@ impl fmt::Display for PluginFailure {
 impl AddResult {
     /// The first address of the container's interface `name`.
     pub fn address_of(&self, name: &str) -> Option<IpAddr> {
-        let of_container = |ip: &&Ip| match ip.interface.and_then(|index| self.interfaces.get(index)) {
+        self.addresses_of(name).next()
+    }
+
+    /// All addresses of the container's interface `name`.
+    pub fn addresses_of(&self, name: &str) -> impl Iterator<Item = IpAddr> {
+        let of_container = move |ip: &&Ip| match ip.interface.and_then(|index| self.interfaces.get(index)) {
             Some(interface) => interface.name == name && !interface.sandbox.is_empty(),
             // A plugin that says nothing of interfaces means the one that it was asked for.
             None => ip.interface.is_none(),
         };
-        self.ips.iter().find(of_container).map(|ip| ip.address.addr())
+        self.ips.iter().filter(of_container).map(|ip| ip.address.addr())
     }
 }

@@ -5,7 +5,9 @@
 //! can stand side by side. What is needed to take a lab down without its owner is in its state directory.
 
 mod link;
+mod mounts;
 mod namespace;
+mod process;
 mod state;
 mod sweep;
 
@@ -17,7 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use link::{LinkSide, connect};
+pub use mounts::BpfFs;
 pub use namespace::{Namespace, Node, Pod};
+pub use process::ProcessState;
 pub use state::{PodState, Standing, State, SubjectState};
 pub use sweep::{Listed, Scope, Swept, list, remove, sweep};
 
@@ -51,6 +55,14 @@ pub enum LabError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A process of a lab cannot be ended.
+    #[error("end process {pid}: {reason}")]
+    Process {
+        /// Its id.
+        pid: u32,
+        /// Why not.
         reason: String,
     },
     /// A namespace.
@@ -150,6 +162,14 @@ impl Lab {
         self.change(|state| state.kept = true)?;
         self.0.kept.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Records a process of this lab, so that a sweep ends it when nobody else is left to do it.
+    ///
+    /// # Errors
+    /// [`LabError::Io`].
+    pub fn record_process(&self, process: ProcessState) -> Result<(), LabError> {
+        self.change(|state| state.processes.push(process))
     }
 
     pub(crate) fn is_kept(&self) -> bool {

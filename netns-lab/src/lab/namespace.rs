@@ -60,6 +60,21 @@ impl Namespace {
         &self.lab
     }
 
+    /// Turns IPv6 on, without what would show in packets that nobody sent: router solicitations, and the second that a
+    /// new address waits for a duplicate of itself.
+    ///
+    /// # Errors
+    /// As [`netlink::set_sysctl`].
+    pub fn enable_ipv6(&self) -> Result<(), NetlinkError> {
+        for scope in ["all", "default"] {
+            for (name, value) in [("accept_dad", "0"), ("accept_ra", "0"), ("disable_ipv6", "0")] {
+                self.set_sysctl(&format!("net/ipv6/conf/{scope}/{name}"), value)?;
+            }
+        }
+        // Loopback has lost its address when IPv6 was turned off.
+        self.set_sysctl("net/ipv6/conf/lo/disable_ipv6", "0")
+    }
+
     /// Writes a sysctl in it; `name` with slashes.
     ///
     /// # Errors
@@ -136,6 +151,13 @@ impl Pod {
     /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// All its addresses, the first being [`Self::address`].
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let given = self.attachment.iter().flat_map(|made| made.result.addresses_of(&self.interface));
+        let others = given.filter(|address| *address != self.address);
+        std::iter::once(self.address).chain(others).collect()
     }
 
     /// What the CNI plugin has made, if one has.

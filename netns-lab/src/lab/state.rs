@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::LabError;
+use super::{LabError, ProcessState};
 
 const FILE: &str = "lab.json";
 
@@ -26,6 +26,9 @@ pub struct State {
     pub kept: bool,
     /// What stands in it.
     pub subjects: Vec<SubjectState>,
+    /// The processes that run in it.
+    #[serde(default)]
+    pub processes: Vec<ProcessState>,
 }
 
 /// A subject that stands in a lab.
@@ -64,7 +67,14 @@ impl State {
         let owner_start_ticks = start_ticks(owner_pid)
             .ok_or_else(|| LabError::io("read", stat)(io::Error::other("no start time in it")))?;
         let created_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(Self { owner_pid, owner_start_ticks, created_unix_s, kept: false, subjects: Vec::new() })
+        Ok(Self {
+            owner_pid,
+            owner_start_ticks,
+            created_unix_s,
+            kept: false,
+            subjects: Vec::new(),
+            processes: Vec::new(),
+        })
     }
 
     /// Makes the directory with this state in it, in one step: a lab without a state would be taken for a dead one.

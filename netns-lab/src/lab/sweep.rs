@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use netlink::{NetNs, Netlink, NetlinkError};
 
+use super::mounts::unmount_below;
 use super::state::{Standing, State, start_ticks, unfinished_by};
 use super::{LabError, STATE_DIR, is_lab, lab_of};
 
@@ -99,7 +100,7 @@ fn entries() -> Result<Vec<String>, LabError> {
         .map_err(LabError::io("list", dir))
 }
 
-/// Takes labs down: their namespaces, their links in the caller's namespace, their state. Only names that a lab gives
+/// Takes labs down: their processes, mounts and namespaces, their links in the caller's namespace, their state. Only names that a lab gives
 /// are touched. What is gone already is no error.
 pub fn sweep(scope: Scope) -> Swept {
     let mut swept = Swept::default();
@@ -141,11 +142,18 @@ pub fn remove(name: &str) -> Result<bool, LabError> {
 }
 
 fn take_down(lab: &Listed) -> Result<(), LabError> {
+    let directory = Path::new(STATE_DIR).join(&lab.name);
+    // Processes first: they would go on making things.
+    for process in lab.state.iter().flat_map(|state| &state.processes) {
+        process.end()?;
+    }
+    // With a bpffs goes what is pinned in it.
+    unmount_below(&directory)?;
     for namespace in &lab.namespaces {
         NetNs::delete(namespace)?;
     }
     // The state last: as long as anything is left, the next sweep finds it.
-    remove_dir(Path::new(STATE_DIR).join(&lab.name))
+    remove_dir(directory)
 }
 
 fn remove_dir(dir: PathBuf) -> Result<(), LabError> {

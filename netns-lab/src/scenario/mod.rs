@@ -4,9 +4,13 @@
 //! is none of these (no route, half an answer) fails a scenario whatever it expects.
 
 mod answer;
+mod cluster;
 mod datagram;
+mod ends;
 mod file;
+mod load;
 mod probe;
+mod report;
 mod run;
 mod stream;
 #[cfg(test)]
@@ -14,7 +18,12 @@ mod tests;
 mod tree;
 
 pub use answer::{AnswerError, Answering};
-pub use file::{End, Expectation, Kind, Listen, Probe, Scenario, ScenarioError, Target};
+pub use ends::Ends;
+pub use file::{
+    CLUSTER_SUBJECT, Cluster, End, Expectation, Family, HOST, Kind, Listen, Load, LoadExpectation, LoadKind,
+    NamedPort, PodSpec, Policy, Probe, Scenario, ScenarioError, SetLabels, Step, StopLoad, Target, WORLD,
+};
 pub use probe::{Outcome, ProbeError};
-pub use run::{Ends, RunResult, Verdict, probe_all, run};
-pub use tree::{TreeError, load, select};
+pub use report::{Order, Report, VerdictName};
+pub use run::{RunResult, Verdict, run};
+pub use tree::{TreeError, load, select, text};

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs a scenario over a subject: builds it, lets the pods answer, sends the probes, compares.
+//! Runs a scenario over a subject: builds it, lets the ends answer, takes the steps, compares.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use netlink::{NetNs, Route};
+use netlink::Route;
 
-use super::answer::{AnswerError, Answering};
-use super::file::{End, Kind, Probe, Scenario, Target};
+use super::cluster::{Cluster, Controls};
+use super::ends::Ends;
+use super::file::{self, Family, Load, Probe, Scenario, Step, Target};
+use super::load::Running;
 use super::probe::{Outcome, ProbeError, Shot, send};
 use crate::lab::Lab;
-use crate::subject::{BuildError, Built, build};
+use crate::subject::{BuildError, Built, build, find};
 
 /// How a scenario ended over one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,58 +39,16 @@ pub struct RunResult {
     pub time: Duration,
 }
 
-/// The two pods with their addresses, and the service in front of the server.
-#[derive(Debug)]
-pub struct Ends<'a> {
-    /// Namespace and address of the client.
-    pub client: (&'a NetNs, IpAddr),
-    /// Namespace and address of the server; on `loopback` the same.
-    pub server: (&'a NetNs, IpAddr),
-    /// Address and port of the service.
-    pub service: Option<SocketAddr>,
-}
-
-impl<'a> Ends<'a> {
-    /// Those of a subject.
-    pub fn of(built: &'a Built) -> Self {
-        let pair = built.pair();
-        let client = built.pods().next().map_or(pair.listen, |pod| pod.address());
-        Self {
-            client: (&pair.client, client),
-            server: (&pair.server, pair.listen),
-            service: pair.dial_port.map(|port| SocketAddr::new(pair.dial, port)),
-        }
-    }
-
-    fn netns(&self, end: End) -> &NetNs {
-        match end {
-            End::Client => self.client.0,
-            End::Server => self.server.0,
-        }
-    }
-
-    /// Where a probe goes. The port of an ICMP probe means nothing.
-    fn target(&self, probe: &Probe) -> Result<SocketAddr, String> {
-        let port = probe.port.unwrap_or(0);
-        match probe.to {
-            Target::Pod(End::Client) => Ok(SocketAddr::new(self.client.1, port)),
-            Target::Pod(End::Server) => Ok(SocketAddr::new(self.server.1, port)),
-            Target::Address(address) => Ok(SocketAddr::new(address, port)),
-            Target::Service => {
-                let service = self.service.ok_or("the subject has no service")?;
-                Ok(SocketAddr::new(service.ip(), probe.port.unwrap_or(service.port())))
-            }
-        }
-    }
-}
-
 /// Runs a scenario over a subject. It looks at `stop` between packets.
 pub fn run(lab: &Lab, scenario: &Scenario, subject: &str, stop: &AtomicBool) -> RunResult {
     let begin = Instant::now();
-    let verdict = match build(lab, subject) {
-        Ok(built) => over(scenario, &built, stop),
-        Err(BuildError::NotRun(reason)) => Verdict::NotRun(reason),
-        Err(error) => Verdict::Failed(vec![format!("build {subject}: {error}")]),
+    let verdict = match &scenario.cluster {
+        Some(cluster) => over_cluster(lab, scenario, cluster, subject, stop),
+        None => match build(lab, subject) {
+            Ok(built) => over(scenario, &built, stop),
+            Err(BuildError::NotRun(reason)) => Verdict::NotRun(reason),
+            Err(error) => Verdict::Failed(vec![format!("build {subject}: {error}")]),
+        },
     };
     RunResult { verdict, time: begin.elapsed() }
 }
@@ -98,7 +59,30 @@ fn over(scenario: &Scenario, built: &Built, stop: &AtomicBool) -> Verdict {
             return Verdict::Failed(vec![format!("give the client the address {address}: {reason}")]);
         }
     }
-    probe_all(scenario, &Ends::of(built), stop)
+    take_steps(scenario, &Ends::of(built), None, stop)
+}
+
+/// The scenario's own pods, on what the subject needs.
+fn over_cluster(
+    lab: &Lab,
+    scenario: &Scenario,
+    spec: &file::Cluster,
+    subject: &str,
+    stop: &AtomicBool,
+) -> Verdict {
+    let needs = match find(subject) {
+        Ok(spec) => spec.needs,
+        Err(error) => return Verdict::Failed(vec![error.to_string()]),
+    };
+    if let Err(reason) = lab.probe().check(&needs) {
+        return Verdict::NotRun(reason);
+    }
+    let mut cluster = match Cluster::build(lab, &lab.place(subject), spec, &scenario.policies) {
+        Ok(cluster) => cluster,
+        Err(error) => return Verdict::Failed(vec![format!("build the pods: {error}")]),
+    };
+    let (ends, controls) = cluster.split(spec);
+    take_steps(scenario, &ends, Some(controls), stop)
 }
 
 /// Another address of the client, routed as its own is: what a second pod behind the same interface would have.
@@ -117,19 +101,48 @@ fn add_address(built: &Built, address: IpAddr) -> Result<(), String> {
     node.netlink().add_route(&Route { destination: host, ..own }).map_err(|e| e.to_string())
 }
 
-/// Lets the pods answer and sends all probes of a scenario.
-pub fn probe_all(scenario: &Scenario, ends: &Ends<'_>, stop: &AtomicBool) -> Verdict {
-    let _answering = match answer(scenario, ends) {
+/// Lets every end answer and takes all steps of a scenario. A probe that is not as expected does not keep the next from
+/// being sent; anything else that fails ends the scenario, as nothing after it would mean what it says.
+pub(super) fn take_steps(
+    scenario: &Scenario,
+    ends: &Ends<'_>,
+    mut controls: Option<Controls<'_>>,
+    stop: &AtomicBool,
+) -> Verdict {
+    let _answering = match ends.answer(&scenario.listen) {
         Ok(answering) => answering,
         Err(error) => return Verdict::Failed(vec![error.to_string()]),
     };
+    let mut loads = BTreeMap::new();
     let mut failures = Vec::new();
-    for (number, probe) in scenario.probes.iter().enumerate() {
+    for (number, step) in (1..).zip(&scenario.steps) {
         if stop.load(Ordering::Relaxed) {
             return Verdict::Interrupted;
         }
-        if let Err(reason) = check(probe, ends, stop) {
-            failures.push(format!("probe {}, {}: {reason}", number + 1, describe(probe)));
+        let done = match step {
+            Step::Probe(probe) => {
+                if let Err(reason) = check(probe, ends, stop) {
+                    failures.push(format!("probe {number}, {}: {reason}", describe(probe)));
+                }
+                Ok(())
+            }
+            Step::StartLoad(load) => start(load, ends).map(|running| {
+                loads.insert(load.name.as_str(), running);
+            }),
+            Step::StopLoad(end) => {
+                if let Some(Err(reason)) = loads.remove(end.name.as_str()).map(|load| load.stop(end.expect)) {
+                    failures.push(format!("step {number}, load {}: {reason}", end.name));
+                }
+                Ok(())
+            }
+            other => match &mut controls {
+                Some(controls) => controls.perform(other).map_err(|error| error.to_string()),
+                None => Err("the subject has no agent".into()),
+            },
+        };
+        if let Err(reason) = done {
+            failures.push(format!("step {number}: {reason}"));
+            break;
         }
     }
     if stop.load(Ordering::Relaxed) {
@@ -138,13 +151,10 @@ pub fn probe_all(scenario: &Scenario, ends: &Ends<'_>, stop: &AtomicBool) -> Ver
     if failures.is_empty() { Verdict::Passed } else { Verdict::Failed(failures) }
 }
 
-/// Both pods answer; on `loopback` they are one and the same.
-fn answer(scenario: &Scenario, ends: &Ends<'_>) -> Result<Vec<Answering>, AnswerError> {
-    let mut answering = vec![Answering::start(ends.server.0, ends.server.1, &scenario.listen)?];
-    if ends.client.1 != ends.server.1 {
-        answering.push(Answering::start(ends.client.0, ends.client.1, &scenario.listen)?);
-    }
-    Ok(answering)
+fn start(load: &Load, ends: &Ends<'_>) -> Result<Running, String> {
+    let to = ends.address(&load.to, load.family, Some(load.port))?;
+    let running = Running::start(ends.netns(&load.from)?, to, load.kind);
+    running.map_err(|reason| format!("load {} from {} to {}: {reason}", load.name, load.from, load.to))
 }
 
 /// Sends a probe as often as it says; each time the outcome must be what is expected.
@@ -152,14 +162,15 @@ fn check(probe: &Probe, ends: &Ends<'_>, stop: &AtomicBool) -> Result<(), String
     let expected = Outcome::from(probe.expect);
     let shot = Shot {
         kind: probe.kind,
-        source: probe.source.map(IpAddr::from),
-        to: ends.target(probe)?,
+        source: probe.source,
+        to: ends.address(&probe.to, probe.family, probe.port)?,
         size: probe.size,
         within: probe.within,
     };
+    let netns = ends.netns(&probe.from)?;
     for time in 1..=probe.count {
         let begin = Instant::now();
-        let sent = ends.netns(probe.from).run(|| send(&shot)).unwrap_or_else(|e| Err(ProbeError::NetNs(e)));
+        let sent = netns.run(|| send(&shot)).unwrap_or_else(|e| Err(ProbeError::NetNs(e)));
         let outcome = sent.map_err(|e| format!("{e}{}", which(time, probe.count)))?;
         if outcome != expected {
             let ms = begin.elapsed().as_secs_f64() * 1000.0;
@@ -182,21 +193,11 @@ fn which(time: u32, count: u32) -> String {
 }
 
 fn describe(probe: &Probe) -> String {
-    let kind = match probe.kind {
-        Kind::Tcp => "tcp",
-        Kind::Udp => "udp",
-        Kind::Icmp => "icmp",
-    };
-    let end = |end: End| match end {
-        End::Client => "client",
-        End::Server => "server",
-    };
-    let to = match probe.to {
-        Target::Pod(pod) => end(pod).into(),
-        Target::Service => "service".into(),
-        Target::Address(address) => address.to_string(),
-    };
     let source = probe.source.map(|source| format!(" ({source})")).unwrap_or_default();
     let port = probe.port.map(|port| format!(" port {port}")).unwrap_or_default();
-    format!("{kind} from {}{source} to {to}{port}", end(probe.from))
+    let family = match (&probe.to, probe.family) {
+        (Target::End(_), Family::Ipv6) => " over IPv6",
+        _ => "",
+    };
+    format!("{} from {}{source} to {}{port}{family}", probe.kind.name(), probe.from, probe.to)
 }

@@ -40,6 +40,15 @@ pub enum TreeError {
     NoMatch(String),
 }
 
+/// The text of a scenario that [`load`] has read.
+///
+/// # Errors
+/// [`TreeError::Io`].
+pub fn text(directory: &Path, id: &str) -> Result<String, TreeError> {
+    let path = directory.join(format!("{id}.yaml"));
+    fs::read_to_string(&path).map_err(io_error(&path))
+}
+
 /// Reads all scenarios of a directory. The first of each pair is `<area>/<behaviour>`, by which they are sorted.
 /// `known` tells whether a subject exists.
 ///

@@ -31,5 +31,13 @@ pub(super) fn calico_like(site: &Site<'_>) -> Result<Parts, BuildError> {
         Endpoint { interface: SERVER_INTERFACE, policies },
     ];
     site.restore(&node, &rules(&endpoints))?;
-    Ok(Parts { client, server: Some(server), nodes: vec![node], service: None, forwards: true })
+    Ok(Parts {
+        client,
+        server: Some(server),
+        agent: None,
+        nodes: vec![node],
+        world: None,
+        service: None,
+        forwards: true,
+    })
 }

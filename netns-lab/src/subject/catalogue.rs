@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The list of subjects, with what each passes and needs.
 
-use super::{Builder, SubjectSpec, calico, direct, kube_proxy, plugins, routed, vxlan};
+use super::{Builder, SubjectSpec, calico, ciliate, direct, kube_proxy, plugins, routed, vxlan};
 use crate::plan::{BASELINE, BASELINE_AGAIN, WorkloadKind};
 use crate::probe::{Capability, Extension, Table};
 use crate::record::Scale;
@@ -25,6 +25,8 @@ const FLANNEL: [Capability; 9] = [
 
 const IPVLAN: [Capability; 4] =
     [Capability::Ipvlan, Capability::Veth, Capability::Plugin("ipvlan"), Capability::Plugin("host-local")];
+
+const CILIATE: [Capability; 3] = [Capability::Agent, Capability::Veth, Capability::Classifier];
 
 const CALICO: [Capability; 13] = [
     Capability::Veth,
@@ -120,6 +122,26 @@ pub fn catalogue() -> Vec<SubjectSpec> {
             vxlan::vxlan,
         ),
     ];
+    specs.extend([
+        plain(
+            "ciliate-veth",
+            "Our agent: pods attached by its CNI plugin, its eBPF programs on the node's ends of their veths; no policy.",
+            &CILIATE,
+            ciliate::veth,
+        ),
+        plain(
+            "ciliate-veth-policy",
+            "As ciliate-veth, with policies by which client and server may do nothing but what the workloads do.",
+            &CILIATE,
+            ciliate::veth_policy,
+        ),
+        plain(
+            "ciliate-veth-policy-10000",
+            "As ciliate-veth-policy, with 10 000 more entries in either pod's policy map.",
+            &CILIATE,
+            ciliate::veth_policy_10000,
+        ),
+    ]);
     specs.extend(POLICIES.map(calico_like));
     specs.extend(SERVICES.map(kube_proxy_like));
     specs

@@ -15,7 +15,15 @@ const PREFIX: u8 = 24;
 
 pub(super) fn loopback(site: &Site<'_>) -> Result<Parts, BuildError> {
     let client = site.pod("client", "lo", IpAddr::V4(Ipv4Addr::LOCALHOST))?;
-    Ok(Parts { client, server: None, nodes: Vec::new(), service: None, forwards: false })
+    Ok(Parts {
+        client,
+        server: None,
+        agent: None,
+        nodes: Vec::new(),
+        world: None,
+        service: None,
+        forwards: false,
+    })
 }
 
 pub(super) fn veth(site: &Site<'_>) -> Result<Parts, BuildError> {
@@ -27,7 +35,15 @@ pub(super) fn veth(site: &Site<'_>) -> Result<Parts, BuildError> {
         pod.netlink().add_address("eth0", IpNet::new_assert(pod.address(), PREFIX))?;
         pod.netlink().set_neighbour("eth0", peer, mac)?;
     }
-    Ok(Parts { client, server: Some(server), nodes: Vec::new(), service: None, forwards: false })
+    Ok(Parts {
+        client,
+        server: Some(server),
+        agent: None,
+        nodes: Vec::new(),
+        world: None,
+        service: None,
+        forwards: false,
+    })
 }
 
 /// In L3 mode, which is netkit's default: without Ethernet addresses there are no neighbours either.
@@ -40,5 +56,13 @@ pub(super) fn netkit(site: &Site<'_>) -> Result<Parts, BuildError> {
         pod.netlink().add_address("eth0", IpNet::new_assert(pod.address(), PREFIX))?;
         pod.netlink().set_up("eth0")?;
     }
-    Ok(Parts { client, server: Some(server), nodes: Vec::new(), service: None, forwards: false })
+    Ok(Parts {
+        client,
+        server: Some(server),
+        agent: None,
+        nodes: Vec::new(),
+        world: None,
+        service: None,
+        forwards: false,
+    })
 }

@@ -19,5 +19,13 @@ pub(super) fn kube_proxy_like(site: &Site<'_>) -> Result<Parts, BuildError> {
     site.restore(&node, &rules(services, NETWORK, SERVER, WorkloadKind::TcpCrr.port()))?;
     let service: Ipv4Addr = cluster_ip(measured(services));
     let service = Some((service.into(), SERVICE_PORT));
-    Ok(Parts { client, server: Some(server), nodes: vec![node], service, forwards: true })
+    Ok(Parts {
+        client,
+        server: Some(server),
+        agent: None,
+        nodes: vec![node],
+        world: None,
+        service,
+        forwards: true,
+    })
 }

@@ -3,6 +3,7 @@
 
 mod calico;
 mod catalogue;
+mod ciliate;
 mod direct;
 mod handicap;
 mod kube_proxy;
@@ -17,7 +18,8 @@ use std::net::IpAddr;
 
 use netlink::NetNs;
 
-use crate::lab::{Lab, LabError, Node, Pod, PodState, SubjectState};
+use crate::agent::{Agent, AgentError};
+use crate::lab::{Lab, LabError, Namespace, Node, Pod, PodState, SubjectState};
 use crate::pair::Pair;
 use crate::plan::WorkloadKind;
 use crate::probe::Capability;
@@ -95,7 +97,11 @@ pub(crate) struct Parts {
     pub client: Pod,
     /// `None`: the client's pod serves as well.
     pub server: Option<Pod>,
+    /// Ours, on the first node.
+    pub agent: Option<Agent>,
     pub nodes: Vec<Node>,
+    /// What is beyond the node, where that matters.
+    pub world: Option<Namespace>,
     /// The client dials this instead of the server's own address and port.
     pub service: Option<(IpAddr, u16)>,
     /// Packets pass the FORWARD chain of the first node.
@@ -156,6 +162,9 @@ pub enum Failure {
     /// iptables rules or ipsets.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// Our agent.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
     /// It stands, but client and server do not reach each other.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
@@ -174,6 +183,7 @@ macro_rules! failure_from {
 failure_from!(
     LabError,
     RulesError,
+    AgentError,
     Unreachable,
     crate::cni::CniError,
     netlink::NetlinkError,
@@ -268,6 +278,27 @@ impl Built {
     /// The nodes, the client's first.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.parts.nodes.iter()
+    }
+
+    /// The namespace that stands for all machines beyond the node, if there is one.
+    pub fn world(&self) -> Option<&Namespace> {
+        self.parts.world.as_ref()
+    }
+
+    /// Our agent, if it runs there.
+    pub fn agent(&mut self) -> Option<&mut Agent> {
+        self.parts.agent.as_mut()
+    }
+
+    /// Leaves it standing when it is dropped, its agent running; its lab with it.
+    ///
+    /// # Errors
+    /// [`Failure::Agent`], [`Failure::Lab`]; then it does not stay.
+    pub fn keep(&mut self) -> Result<(), Failure> {
+        if let Some(agent) = &mut self.parts.agent {
+            agent.keep()?;
+        }
+        Ok(self.lab.keep()?)
     }
 
     /// The pods, the client first. On `loopback` there is one.

@@ -86,7 +86,15 @@ fn two_pods(
 ) -> Result<Parts, BuildError> {
     let client = attach(site, &node, "client", config)?;
     let server = attach(site, &node, "server", config)?;
-    Ok(Parts { client, server: Some(server), nodes: vec![node], service: None, forwards })
+    Ok(Parts {
+        client,
+        server: Some(server),
+        agent: None,
+        nodes: vec![node],
+        world: None,
+        service: None,
+        forwards,
+    })
 }
 
 fn attach(site: &Site<'_>, node: &Node, role: &str, config: &NetworkConfig) -> Result<Pod, BuildError> {

@@ -21,7 +21,15 @@ pub(super) fn routed(site: &Site<'_>) -> Result<Parts, BuildError> {
     attach(&node, &client, "veth-client", None, MTU)?;
     let server = site.pod("server", "eth0", SERVER.into())?;
     attach(&node, &server, "veth-server", None, MTU)?;
-    Ok(Parts { client, server: Some(server), nodes: vec![node], service: None, forwards: true })
+    Ok(Parts {
+        client,
+        server: Some(server),
+        agent: None,
+        nodes: vec![node],
+        world: None,
+        service: None,
+        forwards: true,
+    })
 }
 
 /// Joins a pod to its node by a veth: the pod has a /32 and a default route on the link, the node a /32 route.

@@ -46,7 +46,7 @@ pub(super) fn vxlan(site: &Site<'_>) -> Result<Parts, BuildError> {
     let server = site.pod("server", "eth0", Ipv4Addr::new(10, 244, 2, 2).into())?;
     attach(&server_node, &server, "veth-server", None, MTU - OVERHEAD)?;
     let nodes = vec![client_node, server_node];
-    Ok(Parts { client, server: Some(server), nodes, service: None, forwards: true })
+    Ok(Parts { client, server: Some(server), agent: None, nodes, world: None, service: None, forwards: true })
 }
 
 /// Wire and tunnel of one node: everything is entered by hand, nothing is learnt or asked for.

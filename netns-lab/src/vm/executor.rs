@@ -18,10 +18,14 @@ use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, RunOrders, Task}
 use super::modules::{self, ModulesError};
 use super::programs::{self, ProgramsError};
 use super::qemu::{self, Files, Qemu, QemuError, VmTime};
+use crate::agent;
 use crate::plan::{Phase, Placement, Plan};
+use crate::probe::Capability;
 use crate::record::{Clock, RunRecord, VmEnvironment};
 use crate::run::{Estimate, Event};
+use crate::scenario::{Order, Report};
 use crate::scratch;
+use crate::subject::catalogue;
 
 /// Memory of the guest, MiB.
 pub const MEMORY_MIB: u32 = 768;
@@ -83,9 +87,9 @@ pub enum VmError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The lab program cannot be the guest's first process.
+    /// A program of ours cannot run in the guest.
     #[error("{path}: {reason}")]
-    LabBinary {
+    Program {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
@@ -137,7 +141,8 @@ pub fn execute(
     stop: &AtomicBool,
 ) -> Result<RunRecord, VmError> {
     validate(options.time, plan)?;
-    let mut machine = MachineParts::prepare(options, on_event)?;
+    let subjects: Vec<&str> = plan.subjects.iter().map(String::as_str).collect();
+    let mut machine = MachineParts::prepare(options, needs_agent(&subjects), on_event)?;
     if options.time == VmTime::Wall {
         machine.probe_kvm(stop)?;
     }
@@ -155,6 +160,8 @@ pub fn execute(
             let progress = progress.get_or_insert_with(|| WallProgress::new(plan));
             on_event(VmEvent::Run(progress.in_wall_time(event)));
         }
+        // Of a task that this is not.
+        Message::Scenario(_) => {}
         Message::Record(sent) => record = Some(sent),
         Message::Error(sent) => error = Some(sent),
     });
@@ -163,6 +170,35 @@ pub fn execute(
         (None, Err(e), _) => Err(e),
         (None, Ok(()), Some(record)) => Ok(*record),
         (None, Ok(()), None) => Err(VmError::NoRecord),
+    }
+}
+
+/// Boots a guest in virtual time and runs scenarios in it, one after the other. What became of each is handed on as it
+/// comes. When `stop` is set, the rest is left out.
+///
+/// # Errors
+/// [`VmError`]; that a scenario fails is none.
+pub fn execute_scenarios(
+    options: &VmOptions,
+    orders: &[Order],
+    on_event: &mut dyn FnMut(VmEvent),
+    on_report: &mut dyn FnMut(Report),
+    stop: &AtomicBool,
+) -> Result<(), VmError> {
+    let subjects: Vec<&str> = orders.iter().map(|order| order.subject.as_str()).collect();
+    let mut machine = MachineParts::prepare(options, needs_agent(&subjects), on_event)?;
+    let mut error = None;
+    let task = Task::Scenarios(orders.to_vec());
+    let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
+        Message::Up(release) => on_event(VmEvent::Step(format!("guest is up on {release}"))),
+        Message::Note(note) => on_event(VmEvent::Note(note)),
+        Message::Scenario(report) => on_report(*report),
+        Message::Error(sent) => error = Some(sent),
+        Message::Run(_) | Message::Record(_) => {}
+    });
+    match error {
+        Some(error) => Err(VmError::Guest(error)),
+        None => booted,
     }
 }
 
@@ -207,7 +243,11 @@ struct MachineParts {
 }
 
 impl MachineParts {
-    fn prepare(options: &VmOptions, on_event: &mut dyn FnMut(VmEvent)) -> Result<Self, VmError> {
+    fn prepare(
+        options: &VmOptions,
+        with_agent: bool,
+        on_event: &mut dyn FnMut(VmEvent),
+    ) -> Result<Self, VmError> {
         let qemu = Qemu::find()?;
         let err = |source| VmError::File { action: "create", path: options.cache_dir.clone(), source };
         fs::create_dir_all(&options.cache_dir).map_err(err)?;
@@ -223,7 +263,11 @@ impl MachineParts {
         }
         let mut tree = base_tree(&options.lab_binary)?;
         let missing = programs::add_programs(&mut tree)?;
-        let set = modules::collect(&kernel.modules_dir)?;
+        // Only where it takes part: what else is in a guest's memory shows in the last digits of every figure.
+        if with_agent {
+            add_agent(&mut tree, &options.lab_binary)?;
+        }
+        let set = modules::collect(&kernel.modules_dir, with_agent)?;
         let missing: BTreeSet<_> = missing.into_iter().collect();
         if !missing.is_empty() {
             let list = missing.into_iter().collect::<Vec<_>>().join(", ");
@@ -300,10 +344,35 @@ impl MachineParts {
     }
 }
 
+/// Whether one of the subjects is our agent.
+fn needs_agent(subjects: &[&str]) -> bool {
+    let specs = catalogue();
+    let needs =
+        |name: &&str| specs.iter().any(|spec| spec.name == *name && spec.needs.contains(&Capability::Agent));
+    subjects.iter().any(needs)
+}
+
+/// Our agent beside `/init`, where the lab looks for it. Without it, its subjects say so.
+fn add_agent(tree: &mut Initramfs, lab_binary: &Path) -> Result<(), VmError> {
+    let path = agent::place(std::env::var_os(agent::BINARY_VARIABLE), lab_binary);
+    if path.is_file() {
+        tree.add("/ciliate", Entry::File { data: static_program(&path)?, executable: true });
+    }
+    Ok(())
+}
+
 /// The lab program as `/init` and the device that the kernel opens as its console.
 fn base_tree(lab_binary: &Path) -> Result<Initramfs, VmError> {
-    let wrong = |reason: String| VmError::LabBinary { path: lab_binary.to_owned(), reason };
-    let data = fs::read(lab_binary).map_err(|e| wrong(e.to_string()))?;
+    let mut tree = Initramfs::default();
+    tree.add("/init", Entry::File { data: static_program(lab_binary)?, executable: true });
+    tree.add("/dev/console", Entry::CharDevice { major: 5, minor: 1 });
+    Ok(tree)
+}
+
+/// A program of ours that needs no library, without what is not loaded of it.
+fn static_program(path: &Path) -> Result<Vec<u8>, VmError> {
+    let wrong = |reason: String| VmError::Program { path: path.to_owned(), reason };
+    let data = fs::read(path).map_err(|e| wrong(e.to_string()))?;
     let linkage = elf::linkage(&data).map_err(|e: ElfError| wrong(e.to_string()))?;
     if let Some(interpreter) = linkage.interpreter {
         return Err(wrong(format!(
@@ -311,9 +380,5 @@ fn base_tree(lab_binary: &Path) -> Result<Initramfs, VmError> {
              x86_64-unknown-linux-gnu"
         )));
     }
-    let init = elf::loadable_part(&data).map_err(|e| wrong(e.to_string()))?;
-    let mut tree = Initramfs::default();
-    tree.add("/init", Entry::File { data: init, executable: true });
-    tree.add("/dev/console", Entry::CharDevice { major: 5, minor: 1 });
-    Ok(tree)
+    elf::loadable_part(&data).map_err(|e| wrong(e.to_string()))
 }

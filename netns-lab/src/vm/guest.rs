@@ -197,7 +197,7 @@ fn carry_out(orders: &Orders) -> Result<i32, GuestError> {
             port.send(&Message::Up(release.trim().to_owned())).map_err(failed("write to the port"))?;
             Ok(0)
         }
-        Task::Run(_) => run_runner(),
+        Task::Run(_) | Task::Scenarios(_) => run_runner(),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Plan;
 use crate::record::{Clock, RunRecord, VmEnvironment};
 use crate::run::Event;
+use crate::scenario::{Order, Report};
 
 /// Where the guest finds its orders.
 pub const ORDERS_PATH: &str = "/lab/orders.json";
@@ -45,6 +46,8 @@ pub enum Task {
     Hello,
     /// To run a plan.
     Run(Box<RunOrders>),
+    /// To run scenarios, one after the other.
+    Scenarios(Vec<Order>),
 }
 
 /// A plan for the guest.
@@ -66,6 +69,8 @@ pub enum Message {
     Note(String),
     /// What the run says of itself. Its seconds are the guest's.
     Run(Event),
+    /// What became of a scenario.
+    Scenario(Box<Report>),
     /// The result.
     Record(Box<RunRecord>),
     /// Why there is no result.

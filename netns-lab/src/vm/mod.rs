@@ -22,7 +22,7 @@ mod programs;
 mod qemu;
 
 pub use boot::BootError;
-pub use executor::{VmError, VmEvent, VmOptions, check, execute};
+pub use executor::{VmError, VmEvent, VmOptions, check, execute, execute_scenarios};
 pub use kernel::{KernelError, KernelSeries, KernelSource};
 pub use qemu::{QemuError, VmTime};
 

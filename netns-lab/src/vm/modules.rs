@@ -70,6 +70,9 @@ const WANTED: &[&str] = &[
     "ip_set_hash_netport",
 ];
 
+/// What our agent needs beside those: how programs are attached where there is no TCX.
+const WANTED_BY_AGENT: &[&str] = &["sch_ingress", "cls_bpf"];
+
 /// Why the modules of a kernel cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum ModulesError {
@@ -125,12 +128,14 @@ pub struct ModuleSet {
     pub absent: Vec<String>,
 }
 
-/// Puts together what the subjects need from the modules directory of one kernel (`…/lib/modules/<release>`).
+/// Puts together what the subjects need from the modules directory of one kernel (`…/lib/modules/<release>`), our agent
+/// among them or not.
 ///
 /// # Errors
 /// [`ModulesError`]. A wanted module that this kernel does not have is no error but listed in [`ModuleSet::absent`].
-pub fn collect(modules_dir: &Path) -> Result<ModuleSet, ModulesError> {
-    collect_wanted(modules_dir, WANTED)
+pub fn collect(modules_dir: &Path, with_agent: bool) -> Result<ModuleSet, ModulesError> {
+    let more = if with_agent { WANTED_BY_AGENT } else { &[] };
+    collect_wanted(modules_dir, &[WANTED, more].concat())
 }
 
 fn collect_wanted(modules_dir: &Path, wanted: &[&str]) -> Result<ModuleSet, ModulesError> {

@@ -205,6 +205,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_agent_is_built_with_needs_no_root_once_it_is_there() {
+        let facts = Facts { root: false, ..bare() };
+        let refusal = refused(&[Need::AgentBuild], &facts);
+        assert!(refusal.contains("clang-19") && refusal.contains("apt-get install"), "{refusal}");
+        let there = Facts { tools: Need::AgentBuild.tools().iter().copied().collect(), ..facts };
+        assert_eq!(decide(&[Need::AgentBuild], &there).expect("a plan"), Plan::default());
+        let plan = decide(&[Need::AgentBuild], &bare()).expect("a plan");
+        let [Action::Install(packages)] = &plan.actions[..] else { panic!("{plan:?}") };
+        for package in ["clang-19", "gcc", "libelf-dev", "linux-libc-dev", "make", "pkg-config", "zlib1g-dev"]
+        {
+            assert!(packages.contains(&package), "{package}: {packages:?}");
+        }
+    }
+
+    #[test]
     fn netperf_is_fetched_where_apt_is_and_is_nowhere_a_reason_to_stop() {
         let plan = decide(&[Need::Netperf], &bare()).expect("a plan");
         assert_eq!(plan.actions, [Action::FetchNetperf]);

@@ -51,7 +51,15 @@ impl Facts {
     pub fn gather(directory: &Path) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let mounts = parse_mounts(&mounts);
-        let all = [Need::CniPlugins, Need::Iptables, Need::Ipset, Need::Qemu, Need::Kernel];
+        let all = [
+            Need::CniPlugins,
+            Need::Iptables,
+            Need::Ipset,
+            Need::Qemu,
+            Need::Kernel,
+            Need::AgentBuild,
+            Need::Containerd,
+        ];
         Ok(Self {
             root: Uid::effective().is_root(),
             family: family(&os_release()),
@@ -111,7 +119,37 @@ fn is_there(tool: Tool) -> bool {
     match tool {
         Tool::Program(name) => find_program(name).is_some(),
         Tool::CniPlugin(name) => cni_directories().any(|directory| executable(&directory.join(name))),
+        Tool::Header(name) => {
+            HEADER_DIRECTORIES.iter().any(|directory| Path::new(directory).join(name).is_file())
+        }
+        Tool::Library("libzstd.a") if !libelf_wants_zstd() => true,
+        Tool::Library(name) => find_library(name).is_some(),
     }
+}
+
+/// Where compilers look for headers without being told.
+const HEADER_DIRECTORIES: [&str; 3] = ["/usr/include", "/usr/include/x86_64-linux-gnu", "/usr/local/include"];
+
+/// Where linkers look for libraries without being told.
+const LIBRARY_DIRECTORIES: [&str; 5] =
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib"];
+
+/// The path of a library that can be linked static.
+pub fn find_library(name: &str) -> Option<PathBuf> {
+    LIBRARY_DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+}
+
+/// Whether the libelf of this machine was built with zstd: linked static, it then wants that, too. `false` where there
+/// is no libelf at all: what brings it brings what it wants.
+pub fn libelf_wants_zstd() -> bool {
+    find_library("libelf.a")
+        .and_then(|path| fs::read(path).ok())
+        .is_some_and(|bytes| mentions(&bytes, b"ZSTD_"))
+}
+
+/// Whether some bytes occur within others.
+fn mentions(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// The path of a program. Besides `PATH` also the directories of root's programs, which a user's `PATH` may lack.
@@ -160,6 +198,19 @@ mod tests {
     fn mounts_are_told_by_type_and_place_and_torn_lines_are_passed_over() {
         let text = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\ntorn\n\nnone /sys/fs/bpf bpf rw 0 0\n";
         assert_eq!(parse_mounts(text), [("cgroup2", "/sys/fs/cgroup"), ("bpf", "/sys/fs/bpf")]);
+    }
+
+    #[test]
+    fn a_symbol_is_found_among_the_bytes_of_a_library() {
+        assert!(mentions(b"!<arch>\nelf_compress\0ZSTD_compress\0", b"ZSTD_"));
+        assert!(!mentions(b"!<arch>\nelf_compress\0ZSTD", b"ZSTD_"));
+        assert!(!mentions(b"", b"ZSTD_"));
+    }
+
+    #[test]
+    fn a_library_that_nobody_has_is_not_found() {
+        assert!(find_library("libno-such-library.a").is_none());
+        assert!(!is_there(Tool::Header("no-such-header.h")));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use nix::mount::{MsFlags, mount};
 use crate::workspace::Workspace;
 use decide::{Action, Plan};
 use facts::Facts;
+pub use facts::{find_library, libelf_wants_zstd};
 pub use need::Need;
 
 /// What was found or made, that a program has to be told of.

@@ -22,6 +22,10 @@ pub enum Need {
     Kernel,
     /// netperf, to compare our generator with. Never required.
     Netperf,
+    /// What the agent is built with: its eBPF programs are C, libbpf is compiled in, and the lab wants it linked static.
+    AgentBuild,
+    /// A container runtime, which calls our CNI plugin in a test.
+    Containerd,
 }
 
 /// A program, or a file of a set that comes in one package.
@@ -31,6 +35,10 @@ pub enum Tool {
     Program(&'static str),
     /// A CNI plugin in one of the directories of plugins.
     CniPlugin(&'static str),
+    /// A C header in one of the compiler's own directories.
+    Header(&'static str),
+    /// A library to link static, in one of the linker's own directories.
+    Library(&'static str),
 }
 
 /// The package that brings a tool, per distribution.
@@ -64,6 +72,59 @@ const PACKAGES: &[Package] = &[
     },
     Package { tool: Tool::Program("xz"), debian: "xz-utils", fedora: "xz", arch: "xz" },
     Package { tool: Tool::Program("dpkg-deb"), debian: "dpkg", fedora: "dpkg", arch: "dpkg" },
+    Package {
+        tool: Tool::Program("containerd"),
+        debian: "containerd",
+        fedora: "containerd",
+        arch: "containerd",
+    },
+    Package { tool: Tool::Program("runc"), debian: "runc", fedora: "runc", arch: "runc" },
+    Package { tool: Tool::Program("clang-19"), debian: "clang-19", fedora: "clang19", arch: "clang19" },
+    Package { tool: Tool::Program("cc"), debian: "gcc", fedora: "gcc", arch: "gcc" },
+    Package { tool: Tool::Program("make"), debian: "make", fedora: "make", arch: "make" },
+    Package {
+        tool: Tool::Program("pkg-config"),
+        debian: "pkg-config",
+        fedora: "pkgconf-pkg-config",
+        arch: "pkgconf",
+    },
+    Package {
+        tool: Tool::Header("asm/types.h"),
+        debian: "linux-libc-dev",
+        fedora: "kernel-headers",
+        arch: "linux-api-headers",
+    },
+    Package {
+        tool: Tool::Header("libelf.h"),
+        debian: "libelf-dev",
+        fedora: "elfutils-libelf-devel",
+        arch: "libelf",
+    },
+    Package {
+        tool: Tool::Header("zlib.h"),
+        debian: "zlib1g-dev",
+        fedora: "zlib-ng-compat-devel",
+        arch: "zlib",
+    },
+    Package {
+        tool: Tool::Library("libelf.a"),
+        debian: "libelf-dev",
+        fedora: "elfutils-libelf-devel-static",
+        arch: "libelf",
+    },
+    Package {
+        tool: Tool::Library("libz.a"),
+        debian: "zlib1g-dev",
+        fedora: "zlib-ng-compat-static",
+        arch: "zlib",
+    },
+    // From elfutils 0.189 on, libelf.a calls it.
+    Package {
+        tool: Tool::Library("libzstd.a"),
+        debian: "libzstd-dev",
+        fedora: "libzstd-static",
+        arch: "zstd",
+    },
 ];
 
 impl Need {
@@ -78,12 +139,25 @@ impl Need {
             Self::Ipset => &[Tool::Program("ipset")],
             Self::Qemu => &[Tool::Program("qemu-system-x86_64")],
             Self::Kernel => &[Tool::Program("xz"), Tool::Program("dpkg-deb")],
+            Self::Containerd => &[Tool::Program("containerd"), Tool::Program("runc")],
+            Self::AgentBuild => &[
+                Tool::Program("clang-19"),
+                Tool::Program("cc"),
+                Tool::Program("make"),
+                Tool::Program("pkg-config"),
+                Tool::Header("asm/types.h"),
+                Tool::Header("libelf.h"),
+                Tool::Header("zlib.h"),
+                Tool::Library("libelf.a"),
+                Tool::Library("libz.a"),
+                Tool::Library("libzstd.a"),
+            ],
         }
     }
 
     /// Whether it is of use only to root: these all change network namespaces.
     pub fn needs_root(self) -> bool {
-        matches!(self, Self::Root | Self::CniPlugins | Self::Iptables | Self::Ipset)
+        matches!(self, Self::Root | Self::CniPlugins | Self::Iptables | Self::Ipset | Self::Containerd)
     }
 }
 
@@ -99,6 +173,7 @@ impl FromStr for Need {
             "ipset" => Ok(Self::Ipset),
             "qemu" => Ok(Self::Qemu),
             "netperf" => Ok(Self::Netperf),
+            "agent-build" => Ok(Self::AgentBuild),
             kernel if kernel.starts_with("kernel-") => Ok(Self::Kernel),
             _ => anyhow::bail!("this need is not known to ci/xtask/src/setup/need.rs"),
         }
@@ -109,7 +184,7 @@ impl Tool {
     /// The name under which a person knows it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Program(name) | Self::CniPlugin(name) => name,
+            Self::Program(name) | Self::CniPlugin(name) | Self::Header(name) | Self::Library(name) => name,
         }
     }
 
@@ -141,6 +216,8 @@ mod tests {
             Need::Kernel,
             Need::Root,
             Need::Netperf,
+            Need::AgentBuild,
+            Need::Containerd,
         ] {
             for tool in need.tools() {
                 for family in [Family::Debian, Family::Fedora, Family::Arch] {
@@ -154,6 +231,7 @@ mod tests {
     fn the_lines_of_print_needs_are_read_and_others_refused() {
         assert_eq!("kernel-6.12".parse::<Need>().ok(), Some(Need::Kernel));
         assert_eq!("optional:netperf".parse::<Need>().ok(), Some(Need::Netperf));
+        assert_eq!("agent-build".parse::<Need>().ok(), Some(Need::AgentBuild));
         assert!("".parse::<Need>().is_err());
         assert!("Qemu".parse::<Need>().is_err());
     }

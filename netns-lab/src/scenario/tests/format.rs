@@ -31,10 +31,12 @@ fn refused(from: &str, to: &str) -> ScenarioError {
 fn a_scenario_is_read_with_its_defaults() {
     let scenario = Scenario::parse("x.yaml", GOOD).expect("a scenario");
     assert_eq!(scenario.subjects, ["veth", "bridge"]);
-    let [tcp, icmp] = &scenario.probes[..] else { panic!("{:?}", scenario.probes) };
-    assert_eq!((tcp.kind, tcp.from, tcp.to), (Kind::Tcp, End::Client, Target::Pod(End::Server)));
+    let probes: Vec<_> = scenario.probes().collect();
+    let [tcp, icmp] = &probes[..] else { panic!("{probes:?}") };
+    let end = |name: &str| End(name.into());
+    assert_eq!((tcp.kind, &tcp.from, &tcp.to), (Kind::Tcp, &end("client"), &Target::End(end("server"))));
     assert_eq!((tcp.port, tcp.size, tcp.count, tcp.within), (Some(7001), 64, 1, Duration::from_secs(5)));
-    assert_eq!((icmp.from, icmp.expect), (End::Server, Expectation::Dropped));
+    assert_eq!((&icmp.from, icmp.expect), (&end("server"), Expectation::Dropped));
     assert_eq!(icmp.to, Target::Address([10, 0, 0, 9].into()));
     assert_eq!((icmp.port, icmp.size, icmp.count, icmp.within), (None, 9, 3, Duration::from_millis(250)));
 }
@@ -57,8 +59,6 @@ fn values_that_make_no_sense_are_refused_where_they_stand() {
         ("port: 7001, expect", "port: 0, expect", 7, "port"),
         (", port: 7001, expect", ", expect", 7, "`port` is missing"),
         ("kind: icmp,", "kind: icmp, port: 7,", 8, "ICMP"),
-        ("to: server", "to: nobody", 7, "nobody"),
-        ("from: client", "from: 10.0.0.1", 7, ""),
         ("count: 3", "count: 0", 8, "`count`"),
         ("size: 9", "size: 70000", 8, "`size`"),
         ("within_ms: 250", "within_ms: 0", 8, "`within_ms`"),
@@ -73,6 +73,18 @@ fn values_that_make_no_sense_are_refused_where_they_stand() {
         let ScenarioError::At { line: at, .. } = error else { panic!("no place: {text}") };
         assert!(at == line && text.contains(word), "{to}: {text}");
         assert!(!text.contains('\n'), "more than one line: {text}");
+    }
+}
+
+#[test]
+fn an_end_that_the_topology_does_not_have_is_refused_by_its_name() {
+    for (from, to, word) in [
+        ("to: server", "to: nobody", "nobody"),
+        ("from: client", "from: 10.0.0.1", "10.0.0.1"),
+        ("from: client", "from: host", "host"),
+    ] {
+        let text = refused(from, to).to_string();
+        assert!(text.contains(word) && text.contains("client, server"), "{text}");
     }
 }
 

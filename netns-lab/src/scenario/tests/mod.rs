@@ -3,6 +3,7 @@
 
 mod format;
 mod probes;
+mod steps;
 mod verdicts;
 
 use super::file::Scenario;

@@ -8,7 +8,8 @@ use netlink::{NetNs, Netlink};
 
 use super::scenario;
 use crate::lab::Lab;
-use crate::scenario::{Ends, RunResult, Verdict, probe_all, run};
+use crate::scenario::run::take_steps;
+use crate::scenario::{Ends, RunResult, Verdict, run};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -28,8 +29,8 @@ fn verdict(listen: &str, probes: &[&str]) -> Verdict {
     let netns = NetNs::create_unnamed().expect("a namespace");
     Netlink::open(&netns).and_then(|netlink| netlink.set_up("lo")).expect("loopback");
     let service = Some(SocketAddr::new(LOCALHOST, 79));
-    let ends = Ends { client: (&netns, LOCALHOST), server: (&netns, LOCALHOST), service };
-    probe_all(&scenario(listen, probes), &ends, &GO_ON)
+    let ends = Ends::pair((&netns, LOCALHOST), (&netns, LOCALHOST), service);
+    take_steps(&scenario(listen, probes), &ends, None, &GO_ON)
 }
 
 fn reasons(verdict: Verdict) -> Vec<String> {

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The manifests in an agent's directory: written whole, and waited for until every endpoint has what they say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{Agent, AgentError};
+
+/// What is wrong with a manifest before the agent has seen it.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Its name is that of a file.
+    #[error("{0:?} is no name of a manifest: letters, digits, '-' and '.'")]
+    Name(String),
+    /// There is none of that name.
+    #[error("there is no manifest {0:?} to delete")]
+    Absent(String),
+}
+
+/// A file of manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest<'a> {
+    /// Name of the file, without its ending.
+    pub name: &'a str,
+    /// YAML; several documents are separated by `---`.
+    pub text: &'a str,
+}
+
+/// Namespace and name of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodName {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Name in it.
+    pub name: String,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Labels of a pod or namespace.
+pub type LabelMap = BTreeMap<String, String>;
+
+/// The manifest of a pod, as much of it as a network agent looks at.
+pub(crate) fn pod(name: &PodName, labels: &LabelMap, ports: &[(String, u16, &str)]) -> Value {
+    let ports: Vec<Value> = ports
+        .iter()
+        .map(|(name, port, protocol)| json!({"name": name, "containerPort": port, "protocol": protocol}))
+        .collect();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name.name, "namespace": name.namespace, "labels": labels},
+        "spec": {"containers": [{"name": "main", "image": "none", "ports": ports}]},
+    })
+}
+
+/// The manifest of a namespace.
+pub(crate) fn namespace(name: &str, labels: &LabelMap) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
+/// Several documents as one text: JSON is YAML.
+pub(crate) fn documents(values: &[Value]) -> String {
+    values.iter().map(|value| format!("---\n{value}\n")).collect()
+}
+
+impl Agent {
+    /// Puts a file of manifests in its directory, in place of one of that name, and does not wait for anything.
+    ///
+    /// # Errors
+    /// [`AgentError::Manifest`], [`AgentError::Io`].
+    pub fn put(&self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
+        let file = file_name(manifest.name)?;
+        let (new, path) = (self.staging_dir().join(&file), self.policy_dir().join(&file));
+        fs::write(&new, manifest.text).map_err(AgentError::io("write", &new))?;
+        fs::rename(&new, &path).map_err(AgentError::io("write", &path))
+    }
+
+    /// Puts a file of policies in its directory and waits until every endpoint enforces it.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn apply_policy(&mut self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
+        let before = self.policy_revision()?;
+        self.put(manifest)?;
+        self.wait_realized(before, &format!("policy {:?}", manifest.name))
+    }
+
+    /// Takes a file of policies away and waits until no endpoint enforces it any more.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn delete_policy(&mut self, name: &str) -> Result<(), AgentError> {
+        let before = self.policy_revision()?;
+        let path = self.policy_dir().join(file_name(name)?);
+        if !path.is_file() {
+            return Err(ManifestError::Absent(name.into()).into());
+        }
+        fs::remove_file(&path).map_err(AgentError::io("remove", &path))?;
+        self.wait_realized(before, &format!("the removal of policy {name:?}"))
+    }
+
+    /// The revision of the policies that the agent has.
+    ///
+    /// # Errors
+    /// [`AgentError::Api`].
+    pub fn policy_revision(&self) -> Result<u64, AgentError> {
+        Ok(revision_of(&self.api().read("/policy")?))
+    }
+
+    /// Waits until the agent's policies are newer than `before` and every endpoint has them.
+    fn wait_realized(&mut self, before: u64, what: &str) -> Result<(), AgentError> {
+        let revision = self.wait_until(format!("the agent did not take {what} in"), |api| {
+            let revision = revision_of(&api.read("/policy")?);
+            Ok(if revision > before { Ok(revision) } else { Err(format!("revision {revision}")) })
+        })?;
+        self.wait_until(format!("not every endpoint had {what}"), |api| {
+            Ok(behind(&api.read("/endpoint")?, revision).map_or(Ok(()), Err))
+        })
+    }
+
+    /// Waits until an endpoint's identity has these labels, given as the agent prints them (`k8s:app=x`).
+    ///
+    /// # Errors
+    /// [`AgentError::NotRealized`], [`AgentError::Api`].
+    pub fn wait_for_labels(&mut self, pod: &PodName, labels: &[String]) -> Result<(), AgentError> {
+        self.wait_until(format!("endpoint {pod} had not the labels {}", labels.join(" ")), |api| {
+            let endpoints = api.read("/endpoint")?;
+            let Some(endpoint) = endpoint_of(&endpoints, pod) else {
+                return Ok(Err("there is no such endpoint".into()));
+            };
+            let has = endpoint.pointer("/status/identity/labels").and_then(Value::as_array);
+            let has: Vec<&str> = has.into_iter().flatten().filter_map(Value::as_str).collect();
+            let all = labels.iter().all(|label| has.contains(&label.as_str()));
+            let ready = endpoint.pointer("/status/state").and_then(Value::as_str) == Some("ready");
+            Ok(if all && ready { Ok(()) } else { Err(has.join(" ")) })
+        })
+    }
+}
+
+fn file_name(name: &str) -> Result<String, ManifestError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(good) {
+        return Err(ManifestError::Name(name.into()));
+    }
+    Ok(format!("{name}.yaml"))
+}
+
+/// `revision` of `GET /policy`.
+fn revision_of(policy: &Value) -> u64 {
+    policy["revision"].as_u64().unwrap_or(0)
+}
+
+/// The first endpoint that is not ready or has not this revision, in words.
+fn behind(endpoints: &Value, revision: u64) -> Option<String> {
+    let all = endpoints.as_array()?;
+    all.iter().find_map(|endpoint| {
+        let realized = endpoint.pointer("/status/policy/realized/policy-revision").and_then(Value::as_u64);
+        let state = endpoint.pointer("/status/state").and_then(Value::as_str).unwrap_or("without a state");
+        let id = &endpoint["id"];
+        match realized {
+            Some(realized) if realized >= revision && state == "ready" => None,
+            realized => Some(format!("endpoint {id} is {state} at revision {realized:?} of {revision}")),
+        }
+    })
+}
+
+/// The endpoint of a pod.
+fn endpoint_of<'a>(endpoints: &'a Value, pod: &PodName) -> Option<&'a Value> {
+    let name = format!("{}/{}", pod.namespace, pod.name);
+    endpoints.as_array()?.iter().find(|endpoint| {
+        endpoint.pointer("/status/external-identifiers/pod-name").and_then(Value::as_str) == Some(&name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_cannot_leave_its_directory() {
+        assert_eq!(file_name("allow-web.v2").unwrap(), "allow-web.v2.yaml");
+        for name in ["", "../x", ".hidden", "a/b", "a b"] {
+            assert!(file_name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_behind_until_it_is_ready_with_the_revision() {
+        let endpoint = |state: &str, revision: u64| json!([{"id": 7, "status": {"state": state, "policy": {"realized": {"policy-revision": revision}}}}]);
+        assert_eq!(behind(&endpoint("ready", 3), 3), None);
+        assert!(
+            behind(&endpoint("ready", 2), 3).unwrap().contains("endpoint 7 is ready at revision Some(2)")
+        );
+        assert!(behind(&endpoint("regenerating", 3), 3).unwrap().contains("regenerating"));
+        assert!(behind(&json!([{"id": 7}]), 1).unwrap().contains("None"));
+        assert_eq!(behind(&json!([]), 1), None);
+    }
+
+    #[test]
+    fn an_endpoint_is_found_by_namespace_and_name() {
+        let endpoints = json!([{"id": 1, "status": {"external-identifiers": {"pod-name": "a/x"}}}]);
+        let pod = |namespace: &str| PodName { namespace: namespace.into(), name: "x".into() };
+        assert_eq!(endpoint_of(&endpoints, &pod("a")).unwrap()["id"], 1);
+        assert!(endpoint_of(&endpoints, &pod("b")).is_none());
+        assert!(endpoint_of(&Value::Null, &pod("a")).is_none());
+    }
+
+    #[test]
+    fn documents_are_separated() {
+        let text = documents(&[json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(text, "---\n{\"a\":1}\n---\n{\"b\":2}\n");
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Over what a scenario is run: subjects as they are, or pods of its own on a node with our agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::Deserialize;
+
+use super::probe::{HOST, WORLD};
+
+/// The subject that pods of a scenario's own are built on.
+pub const CLUSTER_SUBJECT: &str = "ciliate-veth";
+
+/// Pods of a scenario's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// By name.
+    pub pods: BTreeMap<String, PodSpec>,
+    /// Labels of namespaces.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Addresses of machines beyond the node.
+    pub world: Vec<IpAddr>,
+    /// IPv6 beside IPv4.
+    pub ipv6: bool,
+    /// Flags of the agent.
+    pub agent_flags: Vec<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodSpec {
+    /// Its Kubernetes namespace.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its ports that have names.
+    #[serde(default)]
+    pub ports: BTreeMap<String, NamedPort>,
+}
+
+/// A port with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedPort {
+    /// Its number.
+    pub port: u16,
+    /// `TCP` or `UDP`.
+    pub protocol: String,
+}
+
+fn default_namespace() -> String {
+    "default".into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTopology {
+    subject: Option<String>,
+    subjects: Option<Vec<String>>,
+    #[serde(default)]
+    client_addresses: Vec<Ipv4Addr>,
+    pods: Option<BTreeMap<String, PodSpec>>,
+    namespaces: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    world: Option<Vec<IpAddr>>,
+    ipv6: Option<bool>,
+    agent_flags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "RawTopology")]
+pub(super) struct Topology {
+    pub subjects: Vec<String>,
+    pub client_addresses: Vec<Ipv4Addr>,
+    pub cluster: Option<Cluster>,
+}
+
+impl TryFrom<RawTopology> for Topology {
+    type Error = String;
+
+    fn try_from(raw: RawTopology) -> Result<Self, String> {
+        let subjects = match (&raw.subject, &raw.subjects) {
+            (Some(one), None) => vec![one.clone()],
+            (None, Some(several)) => several.clone(),
+            _ => return Err("`topology` must have either `subject` or `subjects`".into()),
+        };
+        if subjects.is_empty() {
+            return Err("`subjects` is empty".into());
+        }
+        let unique: BTreeSet<_> = subjects.iter().collect();
+        if unique.len() < subjects.len() {
+            return Err("a subject is named twice".into());
+        }
+        let client_addresses = raw.client_addresses.clone();
+        let cluster = raw.cluster()?;
+        if cluster.is_some() && !client_addresses.is_empty() {
+            return Err(
+                "`client_addresses` are of a subject's own client: with `pods`, make another pod".into()
+            );
+        }
+        if cluster.is_some() && subjects.iter().any(|subject| subject != CLUSTER_SUBJECT) {
+            return Err(format!("`pods` can be built on the subject {CLUSTER_SUBJECT} and no other"));
+        }
+        Ok(Self { subjects, client_addresses, cluster })
+    }
+}
+
+impl RawTopology {
+    fn cluster(self) -> Result<Option<Cluster>, String> {
+        let Some(pods) = self.pods else {
+            let given = [
+                ("namespaces", self.namespaces.is_some()),
+                ("world", self.world.is_some()),
+                ("ipv6", self.ipv6.is_some()),
+                ("agent_flags", self.agent_flags.is_some()),
+            ];
+            return match given.iter().find(|(_, given)| *given) {
+                Some((field, _)) => Err(format!("`{field}` needs `pods`")),
+                None => Ok(None),
+            };
+        };
+        if pods.is_empty() {
+            return Err("`pods` is empty".into());
+        }
+        // Part of the name of a namespace, a file and a manifest.
+        let good = |name: &String| {
+            !name.is_empty()
+                && name.len() <= 32
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if let Some(name) = pods.keys().find(|name| !good(name)) {
+            return Err(format!("{name:?} is no name of a pod: at most 32 of a-z, 0-9 and '-'"));
+        }
+        if let Some(name) = pods.keys().find(|name| [HOST, WORLD, "service"].contains(&name.as_str())) {
+            return Err(format!("a pod cannot be called {name}"));
+        }
+        let ipv6 = self.ipv6.unwrap_or(false);
+        let world = self.world.unwrap_or_default();
+        if let Some(address) = world.iter().find(|address| address.is_ipv6() && !ipv6) {
+            return Err(format!("`world` has {address}, but `ipv6` is not on"));
+        }
+        Ok(Some(Cluster {
+            pods,
+            namespaces: self.namespaces.unwrap_or_default(),
+            world,
+            ipv6,
+            agent_flags: self.agent_flags.unwrap_or_default(),
+        }))
+    }
+}
