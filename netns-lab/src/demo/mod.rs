@@ -7,6 +7,7 @@ mod monitor;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use netlink::NetNsError;
@@ -68,16 +69,20 @@ pub enum DemoError {
         /// What should have.
         should: &'static str,
     },
+    /// It was to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// Whoever reads has gone.
     #[error("write: {0}")]
     Write(#[from] io::Error),
 }
 
-/// Shows it. With a policy of the caller's own nothing is expected of it.
+/// Shows it. With a policy of the caller's own nothing is expected of it. It looks at `stop` between its parts.
 ///
 /// # Errors
 /// [`DemoError`]; nothing is left behind.
-pub fn run(policy: Option<&str>, out: &mut dyn Write) -> Result<(), DemoError> {
+pub fn run(policy: Option<&str>, stop: &AtomicBool, out: &mut dyn Write) -> Result<(), DemoError> {
+    let go_on = || if stop.load(Ordering::Relaxed) { Err(DemoError::Interrupted) } else { Ok(()) };
     let began = Instant::now();
     let lab = Lab::create()?;
     let hook = lab.probe().hook().map_err(DemoError::Kernel)?;
@@ -87,6 +92,7 @@ pub fn run(policy: Option<&str>, out: &mut dyn Write) -> Result<(), DemoError> {
         Hook::Clsact => "clsact",
     };
     writeln!(out, "The agent is ready after {}; this kernel attaches its programs by {how}.", since(began))?;
+    go_on()?;
     let [client, server] = pods(&lab, &ground, out)?;
     let listen = Listen { tcp: [OPEN, CLOSED].into(), ..Listen::default() };
     let _answering = Answering::start(server.netns(), server.address(), &listen)?;
@@ -94,6 +100,7 @@ pub fn run(policy: Option<&str>, out: &mut dyn Write) -> Result<(), DemoError> {
     writeln!(out, "\nWithout a policy:")?;
     connect_all(&client, server.address(), out)?;
 
+    go_on()?;
     let text = policy.unwrap_or(POLICY);
     writeln!(out, "\nThis policy comes into the agent's directory:\n")?;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -102,6 +109,7 @@ pub fn run(policy: Option<&str>, out: &mut dyn Write) -> Result<(), DemoError> {
     let began = Instant::now();
     ground.agent.apply_policy(&Manifest { name: "policy", text })?;
     writeln!(out, "\nBoth endpoints enforce it after {}. With it:", since(began))?;
+    go_on()?;
     let monitor =
         Monitor::start(&mut ground.agent.command_line(&["monitor", "--type", "drop,policy-verdict"]))?;
     let outcomes = connect_all(&client, server.address(), out)?;
