@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Links, addresses, routes, rules, neighbours, sysctls and network namespaces, typed.
 //!
-//! A [`Netlink`] is a socket in one namespace. All its calls block until the kernel has answered.
+//! A [`Netlink`] is a socket in one namespace. All its calls block until the kernel has answered. A [`BatchSocket`] is
+//! for programs that run for milliseconds: it needs no executor, and many requests are one system call.
 
 mod addresses;
+mod batch;
 mod error;
 mod links;
 mod mac;
@@ -15,6 +17,7 @@ mod rules;
 mod socket;
 mod sysctl;
 
+pub use batch::{Batch, BatchSocket};
 pub use error::NetlinkError;
 pub use links::Link;
 pub use mac::{MacAddr, ParseMacError};
@@ -24,4 +27,4 @@ pub use netns::{NetNs, NetNsError};
 pub use routes::Route;
 pub use rules::Rule;
 pub use socket::Netlink;
-pub use sysctl::{set_sysctl, sysctl};
+pub use sysctl::{set_sysctl, set_sysctls, sysctl};

@@ -27,6 +27,8 @@ pub struct Link {
     pub peer: Option<u32>,
     /// Interface index of the bridge (or bond) that it is a port of.
     pub controller: Option<u32>,
+    /// What somebody wrote on it (`ip link set … alias`).
+    pub alias: Option<String>,
 }
 
 impl From<LinkMessage> for Link {
@@ -40,6 +42,7 @@ impl From<LinkMessage> for Link {
             up: message.header.flags.contains(LinkFlags::Up),
             peer: None,
             controller: None,
+            alias: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -48,6 +51,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Address(bytes) => link.mac = MacAddr::from_bytes(&bytes),
                 LinkAttribute::Link(index) => link.peer = Some(index),
                 LinkAttribute::Controller(index) => link.controller = Some(index),
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
                 LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
                 _ => {}
             }
@@ -115,6 +119,14 @@ impl Netlink {
     /// [`NetlinkError`].
     pub fn set_down(&self, name: &str) -> Result<(), NetlinkError> {
         self.change("take down link", name, |link| link.down())
+    }
+
+    /// Lets a link resolve neighbours, or not: without, packets leave with the link's own address as destination.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn set_arp(&self, name: &str, on: bool) -> Result<(), NetlinkError> {
+        self.change("set whether to resolve neighbours on link", name, |link| link.arp(on))
     }
 
     /// Sets the MTU, bytes.

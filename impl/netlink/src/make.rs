@@ -93,6 +93,13 @@ pub struct Vxlan<'a> {
     pub learning: bool,
 }
 
+/// The message that makes a veth pair.
+pub(crate) fn veth(end: &LinkEnd<'_>, peer: &LinkEnd<'_>) -> LinkMessage {
+    end.apply(LinkVeth::new(end.name, peer.name))
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.message())))
+        .build()
+}
+
 impl Netlink {
     fn create(&self, action: &'static str, name: &str, message: LinkMessage) -> Result<(), NetlinkError> {
         self.wait(action, name, self.handle.link().add(message).execute())
@@ -103,10 +110,7 @@ impl Netlink {
     /// # Errors
     /// [`NetlinkError::Exists`] when either name is taken.
     pub fn add_veth(&self, end: &LinkEnd<'_>, peer: &LinkEnd<'_>) -> Result<(), NetlinkError> {
-        let message = end
-            .apply(LinkVeth::new(end.name, peer.name))
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.message())))
-            .build();
+        let message = veth(end, peer);
         self.create("create veth pair", &format!("{} and {}", end.name, peer.name), message)
     }
 

@@ -4,11 +4,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 /// Where named namespaces are bound, the same place that iproute2 uses.
 const NETNS_DIR: &str = "/run/netns";
@@ -121,6 +123,31 @@ impl NetNs {
     /// [`NetNsError::System`] when `/proc` is not mounted.
     pub fn current() -> Result<Self, NetNsError> {
         Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+
+    /// Whether what was opened is a namespace at all, and not some other file.
+    ///
+    /// # Errors
+    /// [`NetNsError::System`].
+    pub fn is_namespace(&self) -> Result<bool, NetNsError> {
+        let status = fstatfs(&self.file).map_err(|e| self.failed("look at", e.into()))?;
+        Ok(status.filesystem_type() == NSFS_MAGIC)
+    }
+
+    /// Whether both are handles on one namespace.
+    ///
+    /// # Errors
+    /// [`NetNsError::System`].
+    pub fn is_same(&self, other: &Self) -> Result<bool, NetNsError> {
+        let place = |netns: &Self| {
+            let metadata = netns.file.metadata().map_err(|e| netns.failed("look at", e))?;
+            Ok::<_, NetNsError>((metadata.dev(), metadata.ino()))
+        };
+        Ok(place(self)? == place(other)?)
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> NetNsError {
+        NetNsError::System { action, name: self.path.display().to_string(), source }
     }
 
     /// The path it was opened by.

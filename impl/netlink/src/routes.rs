@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteScope, RouteType,
 };
 
 use crate::{Netlink, NetlinkError};
@@ -29,6 +29,8 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// Routing table; `None` for the main one.
     pub table: Option<u32>,
+    /// Largest packet that is sent this way, bytes; `None` for the MTU of the device.
+    pub mtu: Option<u32>,
 }
 
 impl Route {
@@ -42,6 +44,7 @@ impl Route {
             onlink: false,
             source: None,
             table: None,
+            mtu: None,
         }
     }
 
@@ -54,7 +57,37 @@ impl Route {
         NetlinkError::Answer { action: "describe route", object: self.describe(), answer: error.to_string() }
     }
 
-    fn describe(&self) -> String {
+    /// The message that sets it, by the device of this interface index.
+    pub(crate) fn message(&self, device: Option<u32>) -> Result<RouteMessage, NetlinkError> {
+        let mut builder = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(self.destination.addr(), self.destination.prefix_len())
+            .map_err(|e| self.bad(&e))?;
+        if let Some(via) = self.via {
+            builder = builder.gateway(via).map_err(|e| self.bad(&e))?;
+        }
+        if let Some(device) = device {
+            builder = builder.output_interface(device);
+        }
+        if let Some(source) = self.source {
+            builder = builder.pref_source(source).map_err(|e| self.bad(&e))?;
+        }
+        if self.scope_link {
+            builder = builder.scope(RouteScope::Link);
+        }
+        if self.onlink {
+            builder = builder.onlink();
+        }
+        if let Some(table) = self.table {
+            builder = builder.table_id(table);
+        }
+        let mut message = builder.build();
+        if let Some(mtu) = self.mtu {
+            message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+        }
+        Ok(message)
+    }
+
+    pub(crate) fn describe(&self) -> String {
         let mut text = self.destination.to_string();
         for (word, value) in [("via", self.via.map(|via| via.to_string())), ("dev", self.device.clone())] {
             if let Some(value) = value {
@@ -67,28 +100,8 @@ impl Route {
 
 impl Netlink {
     fn route_message(&self, route: &Route) -> Result<RouteMessage, NetlinkError> {
-        let mut builder = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(route.destination.addr(), route.destination.prefix_len())
-            .map_err(|e| route.bad(&e))?;
-        if let Some(via) = route.via {
-            builder = builder.gateway(via).map_err(|e| route.bad(&e))?;
-        }
-        if let Some(device) = &route.device {
-            builder = builder.output_interface(self.index(device)?);
-        }
-        if let Some(source) = route.source {
-            builder = builder.pref_source(source).map_err(|e| route.bad(&e))?;
-        }
-        if route.scope_link {
-            builder = builder.scope(RouteScope::Link);
-        }
-        if route.onlink {
-            builder = builder.onlink();
-        }
-        if let Some(table) = route.table {
-            builder = builder.table_id(table);
-        }
-        Ok(builder.build())
+        let device = route.device.as_deref().map(|device| self.index(device)).transpose()?;
+        route.message(device)
     }
 
     /// Adds a route.
@@ -146,6 +159,7 @@ fn route(message: RouteMessage, name: &impl Fn(u32) -> Option<String>) -> Option
         onlink: message.header.flags.contains(RouteFlags::Onlink),
         source: None,
         table: Some(message.header.table.into()),
+        mtu: None,
     };
     for attribute in message.attributes {
         match attribute {
@@ -157,10 +171,18 @@ fn route(message: RouteMessage, name: &impl Fn(u32) -> Option<String>) -> Option
             RouteAttribute::PrefSource(address) => found.source = ip(&address),
             RouteAttribute::Oif(index) => found.device = name(index),
             RouteAttribute::Table(table) => found.table = Some(table),
+            RouteAttribute::Metrics(metrics) => found.mtu = metrics.iter().find_map(mtu),
             _ => {}
         }
     }
     Some(found)
+}
+
+fn mtu(metric: &RouteMetric) -> Option<u32> {
+    match metric {
+        RouteMetric::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    }
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

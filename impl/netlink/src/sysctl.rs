@@ -22,9 +22,20 @@ fn file(action: &'static str, name: &str) -> Result<PathBuf, NetlinkError> {
 /// # Errors
 /// [`NetlinkError::Missing`] when this kernel has none of that name, `EINVAL` for a name that is not below `net/`.
 pub fn set_sysctl(netns: &NetNs, name: &str, value: &str) -> Result<(), NetlinkError> {
+    set_sysctls(netns, &[(name, value)])
+}
+
+/// Writes several sysctls of a namespace, which is entered only once for all.
+///
+/// # Errors
+/// As [`set_sysctl`], for the first that fails; those after it are not written.
+pub fn set_sysctls(netns: &NetNs, settings: &[(&str, &str)]) -> Result<(), NetlinkError> {
     let action = "write sysctl";
-    let path = file(action, name)?;
-    netns.run(|| fs::write(path, value))?.map_err(|e| NetlinkError::from_io(action, name, e))
+    netns.run(|| {
+        settings.iter().try_for_each(|(name, value)| {
+            fs::write(file(action, name)?, value).map_err(|e| NetlinkError::from_io(action, *name, e))
+        })
+    })?
 }
 
 /// Reads a sysctl of a namespace, without the newline at its end.

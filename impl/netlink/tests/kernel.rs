@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use netlink::{
     IpvlanMode, LinkEnd, MacAddr, NetNs, NetkitMode, Netlink, NetlinkError, Route, Rule, Vxlan, set_sysctl,
-    sysctl,
+    set_sysctls, sysctl,
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
@@ -196,6 +196,28 @@ fn a_sysctl_is_written_in_its_namespace_only() {
     for outside in ["kernel/panic", "net/../kernel/panic", "/proc/sys/net/ipv4/ip_forward", ""] {
         assert!(matches!(sysctl(&one, outside), Err(NetlinkError::Refused { .. })), "{outside}");
     }
+}
+
+#[test]
+fn several_sysctls_are_written_up_to_the_first_that_fails() {
+    let (netns, _) = scratch();
+    let (first, last) = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding");
+    set_sysctls(&netns, &[(first, "0"), (last, "1")]).unwrap();
+    assert_eq!(sysctl(&netns, last).unwrap(), "1");
+    let missing = set_sysctls(&netns, &[("net/ipv4/nothing", "1"), (last, "0")]).unwrap_err();
+    assert!(matches!(missing, NetlinkError::Missing { .. }), "{missing}");
+    assert_eq!(sysctl(&netns, last).unwrap(), "1");
+}
+
+#[test]
+fn handles_on_one_namespace_are_told_from_handles_on_two() {
+    let ((one, _), (other, _)) = (scratch(), scratch());
+    assert!(one.is_same(&one.try_clone().unwrap()).unwrap());
+    assert!(!one.is_same(&other).unwrap());
+    assert!(!one.is_same(&NetNs::current().unwrap()).unwrap());
+    assert!(one.is_namespace().unwrap());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(!NetNs::open(file.path()).unwrap().is_namespace().unwrap());
 }
 
 #[test]

@@ -51,7 +51,15 @@ impl Facts {
     pub fn gather(directory: &Path) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let mounts = parse_mounts(&mounts);
-        let all = [Need::CniPlugins, Need::Iptables, Need::Ipset, Need::Qemu, Need::Kernel, Need::AgentBuild];
+        let all = [
+            Need::CniPlugins,
+            Need::Iptables,
+            Need::Ipset,
+            Need::Qemu,
+            Need::Kernel,
+            Need::AgentBuild,
+            Need::Containerd,
+        ];
         Ok(Self {
             root: Uid::effective().is_root(),
             family: family(&os_release()),

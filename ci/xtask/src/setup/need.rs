@@ -24,6 +24,8 @@ pub enum Need {
     Netperf,
     /// What the agent is built with: its eBPF programs are C, libbpf is compiled in, and the lab wants it linked static.
     AgentBuild,
+    /// A container runtime, which calls our CNI plugin in a test.
+    Containerd,
 }
 
 /// A program, or a file of a set that comes in one package.
@@ -70,6 +72,13 @@ const PACKAGES: &[Package] = &[
     },
     Package { tool: Tool::Program("xz"), debian: "xz-utils", fedora: "xz", arch: "xz" },
     Package { tool: Tool::Program("dpkg-deb"), debian: "dpkg", fedora: "dpkg", arch: "dpkg" },
+    Package {
+        tool: Tool::Program("containerd"),
+        debian: "containerd",
+        fedora: "containerd",
+        arch: "containerd",
+    },
+    Package { tool: Tool::Program("runc"), debian: "runc", fedora: "runc", arch: "runc" },
     Package { tool: Tool::Program("clang-19"), debian: "clang-19", fedora: "clang19", arch: "clang19" },
     Package { tool: Tool::Program("cc"), debian: "gcc", fedora: "gcc", arch: "gcc" },
     Package { tool: Tool::Program("make"), debian: "make", fedora: "make", arch: "make" },
@@ -130,6 +139,7 @@ impl Need {
             Self::Ipset => &[Tool::Program("ipset")],
             Self::Qemu => &[Tool::Program("qemu-system-x86_64")],
             Self::Kernel => &[Tool::Program("xz"), Tool::Program("dpkg-deb")],
+            Self::Containerd => &[Tool::Program("containerd"), Tool::Program("runc")],
             Self::AgentBuild => &[
                 Tool::Program("clang-19"),
                 Tool::Program("cc"),
@@ -147,7 +157,7 @@ impl Need {
 
     /// Whether it is of use only to root: these all change network namespaces.
     pub fn needs_root(self) -> bool {
-        matches!(self, Self::Root | Self::CniPlugins | Self::Iptables | Self::Ipset)
+        matches!(self, Self::Root | Self::CniPlugins | Self::Iptables | Self::Ipset | Self::Containerd)
     }
 }
 
@@ -207,6 +217,7 @@ mod tests {
             Need::Root,
             Need::Netperf,
             Need::AgentBuild,
+            Need::Containerd,
         ] {
             for tool in need.tools() {
                 for family in [Family::Debian, Family::Fedora, Family::Arch] {

@@ -59,7 +59,7 @@ const SMOKE: &[&str] = &["--smoke"];
 
 /// Without root nothing is installed: what the build lacks is then an error with the packages' names.
 fn set_up(workspace: &Workspace, fast: bool) -> Result<Counts> {
-    let all = [&lab::HOST_SUBJECTS[..], &[Need::Qemu, Need::Kernel]].concat();
+    let all = [&lab::HOST_SUBJECTS[..], &[Need::Qemu, Need::Kernel, Need::Containerd]].concat();
     setup::run(workspace, if fast { &[Need::AgentBuild] } else { &all })?;
     Ok(Counts::one_passed())
 }

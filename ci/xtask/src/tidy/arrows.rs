@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::layers::{IMPURE, LAYERS, OUTSIDE, OWNERS, PURE_LAYERS, XTASK};
+use super::layers::{EMBEDDED, IMPURE, LAYERS, OUTSIDE, OWNERS, PURE_LAYERS, XTASK};
 use crate::workspace::{Dependency, Package};
 
 /// All violations.
@@ -56,6 +56,10 @@ fn inner_arrow(package: &Package, other: &Package) -> Option<String> {
     let (name, used) = (&package.name, &other.name);
     if in_impl(package) {
         if !in_impl(other) {
+            let users = EMBEDDED.iter().find(|(embedded, _)| embedded == used).map(|(_, users)| *users);
+            if users.is_some_and(|users| users.contains(&name.as_str())) {
+                return None;
+            }
             return Some(format!("`{name}` is the product and must not depend on `{used}` outside of impl/"));
         }
         let (from, to) = (layer(name)?, layer(used)?);
@@ -130,6 +134,13 @@ mod tests {
     fn the_product_does_not_know_the_lab() {
         let lab = package("netns-lab", "netns-lab", &[]);
         assert!(only(&[package("impl/cni", "cni", &["netns-lab"]), lab]).contains("outside of impl/"));
+    }
+
+    #[test]
+    fn only_the_loader_and_the_twins_know_the_embedded_programs() {
+        let bpf = package("bpf", "bpf", &[]);
+        assert!(check(&[package("impl/datapath", "datapath", &["bpf"]), bpf.clone()]).is_empty());
+        assert!(only(&[package("impl/agent", "agent", &["bpf"]), bpf]).contains("outside of impl/"));
     }
 
     #[test]

@@ -49,12 +49,17 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("rtnetlink", &["netlink"]),
 ];
 
+/// Crates outside of `impl/` that the product is made of, and the crates that may use them: the compiled programs are
+/// loaded by `datapath`, and `maps` compares its twins with their types.
+pub const EMBEDDED: &[(&str, &[&str])] = &[("bpf", &["maps", "datapath"])];
+
 /// For the crates outside of `impl/`, the crates of this repository that each may use. One that is not here may use
 /// any: a suite or a test of packets stands above the whole product.
 pub const OUTSIDE: &[(&str, &[&str])] = &[
     ("netns-lab", &["netlink"]),
     ("reports", &["netns-lab"]),
     ("bench-lab", &["netns-lab", "reports"]),
+    ("containerd", &["netlink", "netns-lab"]),
     ("xtask", &[]),
 ];
 

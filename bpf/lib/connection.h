@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A packet and its connection: one lookup, and nothing more if the entry's verdict is of this epoch. */
+#pragma once
+
+#include "kernel.h"
+#include "conntrack.h"
+#include "delivery.h"
+#include "ipv4.h"
+#include "ipv6.h"
+#include "packet.h"
+
+/* Is the entry's verdict of an older epoch, and the connection still alive? A dead one is no connection to judge again. */
+static __always_inline bool ct_is_stale(const struct ct_entry *entry, const struct packet *packet)
+{
+	return entry->epoch != packet->epoch && (__s32)(entry->lifetime - clock_seconds()) >= 0;
+}
+
+/* What the network sends does not come from a pod of this node. Asked before the entry is touched. */
+static __always_inline bool packet_is_spoofed(const struct packet *packet, const struct ct_entry *entry, enum hook hook)
+{
+	bool from_initiator = ct_is_forward(entry, packet) != (packet->shape == SHAPE_ERROR);
+
+	return hook == HOOK_NETDEV && (from_initiator ? entry->src_lxc_id : entry->dst_lxc_id);
+}
+
+/* 0, or the reason of a drop; packet then knows where to go. */
+static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, enum hook hook)
+{
+	struct ct_entry *entry = ct_find4(key);
+	int reason;
+
+	if (likely(entry)) {
+		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
+			reason = judge4(skb, packet, key, entry);
+			if (reason)
+				return reason;
+		}
+		if (unlikely(packet_is_spoofed(packet, entry, hook)))
+			return DROP_INVALID_SIP;
+		packet->status = ct_advance(entry, packet, skb->len);
+		if (likely(packet->status != CT_NEW)) {
+			packet_reads_entry(packet, entry, hook);
+			return 0;
+		}
+	}
+	packet->report = 1;
+	return judge4(skb, packet, key, NULL);
+}
+
+static __always_inline int connect6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, enum hook hook)
+{
+	struct ct_entry *entry = ct_find6(key);
+	int reason;
+
+	if (likely(entry)) {
+		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
+			reason = judge6(skb, packet, key, entry);
+			if (reason)
+				return reason;
+		}
+		if (unlikely(packet_is_spoofed(packet, entry, hook)))
+			return DROP_INVALID_SIP;
+		packet->status = ct_advance(entry, packet, skb->len);
+		if (likely(packet->status != CT_NEW)) {
+			packet_reads_entry(packet, entry, hook);
+			return 0;
+		}
+	}
+	packet->report = 1;
+	return judge6(skb, packet, key, NULL);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Masquerade: choosing the port, out and back. */
+#pragma once
+
+#include "kernel.h"
+#include "rewrite.h"
+#include "snat.h"
+
+/* Does a socket of the node itself have this end? Listening ones count. */
+GLOBAL int host_owns_port(struct __sk_buff *skb, const struct snat_key6 *answer, __u32 family)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	__u32 size;
+
+	if (!answer || (answer->protocol != IPPROTO_TCP && answer->protocol != IPPROTO_UDP))
+		return 0;
+	if (family == FAMILY_V6) {
+		copy_ip6(tuple.ipv6.saddr, answer->saddr);
+		copy_ip6(tuple.ipv6.daddr, answer->daddr);
+		tuple.ipv6.sport = answer->sport;
+		tuple.ipv6.dport = answer->dport;
+		size = sizeof(tuple.ipv6);
+	} else {
+		tuple.ipv4.saddr = answer->saddr[0];
+		tuple.ipv4.daddr = answer->daddr[0];
+		tuple.ipv4.sport = answer->sport;
+		tuple.ipv4.dport = answer->dport;
+		size = sizeof(tuple.ipv4);
+	}
+	if (answer->protocol == IPPROTO_TCP)
+		socket = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		socket = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return 0;
+	bpf_sk_release(socket);
+	return 1;
+}
+
+static __always_inline __u32 snat_lifetime(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP ? CT_LIFETIME_TCP : CT_LIFETIME_ANY;
+}
+
+/* Is nobody using this mapping any more? A pod's lives as long as its connection; the node's own connections are not tracked.
+ * original: the key of its owner's packets. */
+static __always_inline bool snat_is_dead(const struct snat_key6 *answer, const struct snat_entry *entry,
+					 const struct snat_key6 *original, __u8 family)
+{
+	struct ct_entry *connection;
+	__u32 now = clock_seconds();
+	bool swapped;
+
+	if ((__s32)(entry->lifetime - now) < 0)
+		return true;
+	if (ip6_is_equal(entry->addr, answer->daddr))
+		return false;
+	connection = snat_connection(original, family, &swapped);
+	return !connection || (__s32)(connection->lifetime - now) < 0 || ct_is_closed(connection);
+}
+
+/* Takes the answer's key for owner. False if another has it. */
+GLOBAL int snat_claim(const struct snat_key6 *answer, const struct snat_entry *owner, __u32 family)
+{
+	struct snat_key6 original = {};
+	struct snat_entry *other;
+
+	if (!answer || !owner)
+		return false;
+	if (!snat_store(answer, family, owner, BPF_NOEXIST))
+		return true;
+	other = snat_find(answer, family);
+	if (!other)
+		return false;
+	if (other->port == owner->port && ip6_is_equal(other->addr, owner->addr)) {
+		other->lifetime = owner->lifetime;
+		other->tick = owner->tick;
+		return true;
+	}
+	snat_reverse(&original, answer, other->addr, other->port);
+	if (!snat_is_dead(answer, other, &original, family))
+		return false;
+	snat_remove(&original, family);
+	return !snat_store(answer, family, owner, BPF_ANY);
+}
+
+/* Chooses the port that the connection leaves with: its own if that is free, else one by chance. to: in, the address; out, the
+ * whole mapping. 0 or the reason of a drop. */
+GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet, struct snat_entry *to)
+{
+	struct snat_entry owner = {};
+	struct snat_key6 answer = {};
+	bool has_range;
+	__u16 port;
+	int i;
+
+	if (!packet || !to)
+		return DROP_INVALID;
+	/* An ICMP id is any number; a privileged port is the node's own affair; SCTP's checksum is not for us to make. */
+	has_range = packet->key.protocol == IPPROTO_TCP || packet->key.protocol == IPPROTO_UDP;
+	port = bpf_ntohs(packet->key.sport);
+	copy_ip6(owner.addr, packet->key.saddr);
+	owner.port = packet->key.sport;
+	to->lifetime = owner.lifetime = clock_seconds() + snat_lifetime(packet->key.protocol);
+	to->tick = owner.tick = clock_tick();
+	for (i = 0; i < SNAT_ATTEMPTS; i++) {
+		if (i || (has_range && port < SNAT_PORT_MIN)) {
+			if (packet->key.protocol == IPPROTO_SCTP)
+				break;
+			port = SNAT_PORT_MIN + bpf_get_prandom_u32() % SNAT_PORTS;
+		}
+		to->port = bpf_htons(port);
+		snat_reverse(&answer, &packet->key, to->addr, to->port);
+		/* The node's own connections have their port already. */
+		if (!ip6_is_equal(packet->key.saddr, to->addr) || i)
+			if (host_owns_port(skb, &answer, packet->family))
+				continue;
+		if (!snat_claim(&answer, &owner, packet->family))
+			continue;
+		if (!snat_store(&packet->key, packet->family, to, BPF_ANY))
+			return 0;
+		snat_remove(&answer, packet->family);
+		return DROP_CT_INSERT;
+	}
+	return DROP_SNAT_NO_PORT;
+}
+
+/* An old mapping: is the way back still there, and this connection's? Asked once a second or so, not per packet. */
+static __always_inline bool snat_refresh(const struct snat_packet *packet, struct snat_entry *entry)
+{
+	struct snat_key6 answer = {};
+	struct snat_entry *back;
+	__u32 tick = clock_tick();
+
+	if (likely(entry->tick == tick))
+		return true;
+	snat_reverse(&answer, &packet->key, entry->addr, entry->port);
+	back = snat_find(&answer, packet->family);
+	if (!back || back->port != packet->key.sport || !ip6_is_equal(back->addr, packet->key.saddr))
+		return false;
+	entry->lifetime = back->lifetime = clock_seconds() + snat_lifetime(packet->key.protocol);
+	entry->tick = back->tick = tick;
+	return true;
+}
+
+/* Answers of a pod to whom came to it by its own address stay as they are. */
+static __always_inline bool is_answer(const struct snat_packet *packet)
+{
+	struct ct_entry *connection;
+	bool swapped;
+
+	connection = snat_connection(&packet->key, packet->family, &swapped);
+	return connection && (connection->flags & CT_INITIATOR_IS_1) != swapped;
+}
+
+/* A parsed packet on its way out takes the node's address. to: in, that address; out, the mapping. 0, or the reason of a drop. */
+GLOBAL int masquerade_out(struct __sk_buff *skb, const struct snat_packet *packet, struct snat_entry *to)
+{
+	struct snat_entry *entry;
+	int reason;
+
+	if (!packet || !to)
+		return DROP_INVALID;
+	entry = snat_find(&packet->key, packet->family);
+	if (packet->shape == SHAPE_ERROR && !entry)
+		return 0;
+	if (entry && ip6_is_equal(entry->addr, to->addr) && snat_refresh(packet, entry)) {
+		to->port = entry->port;
+	} else {
+		if (is_answer(packet))
+			return 0;
+		reason = snat_allocate(skb, packet, to);
+		if (reason)
+			return reason;
+	}
+	if (to->port == packet->key.sport && ip6_is_equal(to->addr, packet->key.saddr))
+		return 0;
+	return rewrite(skb, packet, to);
+}
+
+/* The node's own packet: must it be translated, because its port is another's towards this remote? An echo's id has no socket
+ * that would tell a pod's choice of a port, so that each is given a mapping. */
+GLOBAL int node_needs_mapping(const struct snat_packet *packet)
+{
+	struct snat_key6 answer = {};
+	struct snat_entry *back;
+
+	if (!packet)
+		return false;
+	if (packet->shape == SHAPE_ECHO_REQUEST)
+		return true;
+	if (packet->shape != SHAPE_FLOW || !has_ports(packet->protocol))
+		return false;
+	if (snat_find(&packet->key, packet->family))
+		return true;
+	snat_reverse(&answer, &packet->key, packet->key.saddr, packet->key.sport);
+	back = snat_find(&answer, packet->family);
+	return back && (back->port != packet->key.sport || !ip6_is_equal(back->addr, packet->key.saddr));
+}
+
+#define MASQUERADE_TO_POD -1
+
+/* A parsed packet for the node's address: a pod's? 0: the node's own; MASQUERADE_TO_POD: it now has the pod's address; otherwise the
+ * reason of a drop. */
+GLOBAL int masquerade_in(struct __sk_buff *skb, const struct snat_packet *packet)
+{
+	struct snat_entry to = {};
+	struct snat_entry *entry;
+	bool is_node;
+	int reason;
+
+	if (!packet)
+		return DROP_INVALID;
+	entry = snat_find(&packet->key, packet->family);
+	if (!entry)
+		return 0;
+	copy_ip6(to.addr, entry->addr);
+	to.port = entry->port;
+	is_node = ip6_is_equal(to.addr, packet->key.daddr);
+	if (is_node && to.port == packet->key.dport)
+		return 0;
+	reason = rewrite(skb, packet, &to);
+	if (reason)
+		return reason;
+	return is_node ? 0 : MASQUERADE_TO_POD;
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A directory of Kubernetes objects as a source: policies, pods and namespaces in YAML or JSON (`--policy-dir`).
+//!
+//! A file counts as a whole: when it cannot be read, what it held before stays, and status says why. Names that begin
+//! with a dot and names with other endings than `.yaml`, `.yml` and `.json` are editors' and are not looked at.
+
+mod directory;
+mod objects;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use objects::{ObjectError, objects};
+pub use watch::{FilesError, Watcher};

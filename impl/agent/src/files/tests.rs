@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The source of files, on a real directory.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use controlplane::{Event, Objects, SourceName};
+
+use super::{Watcher, objects};
+
+const POLICY: &str = r"
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress: [{fromEndpoints: [{matchLabels: {app: client}}]}]
+";
+const POD: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, namespace: shop, labels: {app: web}}
+spec:
+  serviceAccountName: robot
+  containers:
+  - name: c
+    image: x
+    ports: [{name: http, containerPort: 80}, {containerPort: 9}, {name: dns, containerPort: 53, protocol: UDP}]
+";
+const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: red}}\n";
+/// How long a change may take to be told.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn watch(path: &Path) -> (Watcher, Receiver<Event>) {
+    let (sender, receiver) = mpsc::channel();
+    let watcher = Watcher::start(path, move |event| sender.send(event).unwrap_or_default()).unwrap();
+    (watcher, receiver)
+}
+
+/// All that is told until a file's event satisfies the condition: that event's objects.
+fn wait(events: &Receiver<Event>, file: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let event = events.recv_timeout(left).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let path = match &event {
+            Event::Source { file, .. } | Event::SourceFailed { file, .. } => file.as_str(),
+            _ => "",
+        };
+        if path.ends_with(file) && wanted(&event) {
+            return event;
+        }
+    }
+}
+
+fn rules(event: &Event) -> usize {
+    let Event::Source { objects, .. } = event else { return usize::MAX };
+    objects.rules.len()
+}
+
+fn failed(event: &Event) -> bool {
+    matches!(event, Event::SourceFailed { .. })
+}
+
+#[test]
+fn a_text_holds_rules_pods_and_namespaces_in_any_mixture() {
+    let text = format!("{POLICY}---\n{POD}---\n{NAMESPACE}---\n");
+    let (Objects { rules, pods, namespaces }, _) = objects(&text).unwrap();
+    assert_eq!((rules.len(), pods.len(), namespaces.len()), (1, 1, 1));
+    let pod = &pods[0];
+    assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "web-0"));
+    assert_eq!(pod.service_account.as_deref(), Some("robot"));
+    let ports: Vec<_> =
+        pod.named_ports.iter().map(|p| (p.name.as_str(), p.protocol.as_str(), p.port.get())).collect();
+    assert_eq!(ports, [("http", "TCP", 80), ("dns", "UDP", 53)]);
+    assert_eq!(namespaces[0].labels["team"], "red");
+    let json = r#"{"kind":"List","apiVersion":"v1","items":[{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"a"}}]}"#;
+    assert_eq!(objects(json).unwrap().0.namespaces.len(), 1);
+}
+
+#[test]
+fn what_is_wrong_is_named_by_object_and_field() {
+    for (text, parts) in [
+        ("", &["no object"][..]),
+        ("---\n---\n", &["no object"]),
+        ("a: {{{", &["YAML"]),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n",
+            &["object 1", "Deployment d", "not read"],
+        ),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: 1}\n", &["object 1", "metadata.name"]),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: ''}\n", &["metadata.name", "empty"]),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {labels: {}}\n", &["metadata", "name"]),
+    ] {
+        let problem = objects(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(problem.contains(part), "{text:?}: {problem}");
+        }
+    }
+    let second = format!("{NAMESPACE}---\n{}", POLICY.replace("ingress", "ingres"));
+    let problem = objects(&second).unwrap_err().to_string();
+    assert!(
+        problem.contains("object 2 (CiliumNetworkPolicy web)") && problem.contains("ingres"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn what_is_there_at_the_start_is_told_before_that_it_was_all() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), POLICY).unwrap();
+    fs::write(dir.path().join("b.json"), "{").unwrap();
+    for other in [".hidden.yaml", "a.yaml~", "a.yaml.swp", "README"] {
+        fs::write(dir.path().join(other), POLICY).unwrap();
+    }
+    let (_watcher, events) = watch(dir.path());
+    let mut told = Vec::new();
+    loop {
+        match events.recv_timeout(DEADLINE).unwrap() {
+            Event::SourceSynced(SourceName::Files) => break,
+            Event::Source { file, .. } => told.push((file, true)),
+            Event::SourceFailed { file, .. } => told.push((file, false)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let directory = dir.path().display().to_string();
+    assert_eq!(told, [(directory, true), (path("a.yaml"), true), (path("b.json"), false)]);
+}
+
+#[test]
+fn a_file_that_is_written_renamed_into_place_or_removed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_watcher, events) = watch(dir.path());
+    let file = dir.path().join("a.yaml");
+    fs::write(&file, POLICY).unwrap();
+    wait(&events, "a.yaml", |event| rules(event) == 1);
+    fs::write(dir.path().join(".a.yaml.tmp"), format!("{POLICY}---{}", POLICY.replace("web", "db"))).unwrap();
+    fs::rename(dir.path().join(".a.yaml.tmp"), &file).unwrap();
+    wait(&events, "a.yaml", |event| rules(event) == 2);
+    fs::rename(&file, dir.path().join("b.yaml")).unwrap();
+    wait(&events, "a.yaml", |event| rules(event) == 0);
+    wait(&events, "b.yaml", |event| rules(event) == 2);
+    fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    wait(&events, "b.yaml", |event| rules(event) == 0);
+}
+
+#[test]
+fn a_malformed_file_is_reported_once_and_heals_when_it_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    fs::write(&file, POLICY).unwrap();
+    let (_watcher, events) = watch(dir.path());
+    wait(&events, "a.yaml", |event| rules(event) == 1);
+    fs::write(&file, "spec: [").unwrap();
+    wait(&events, "a.yaml", failed);
+    fs::write(&file, "").unwrap();
+    let Event::SourceFailed { reason, .. } = wait(&events, "a.yaml", failed) else { unreachable!() };
+    assert!(reason.contains("no object"), "{reason}");
+    fs::write(&file, POLICY).unwrap();
+    wait(&events, "a.yaml", |event| rules(event) == 1);
+}
+
+#[test]
+fn a_mounted_config_map_that_the_kubelet_replaces_is_read_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |name: &str, text: &str| {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        fs::write(dir.path().join(name).join("a.yaml"), text).unwrap();
+        std::os::unix::fs::symlink(name, dir.path().join("..data_tmp")).unwrap();
+        fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+    };
+    version("..1", POLICY);
+    std::os::unix::fs::symlink("..data/a.yaml", dir.path().join("a.yaml")).unwrap();
+    let (_watcher, events) = watch(dir.path());
+    wait(&events, "a.yaml", |event| rules(event) == 1);
+    version("..2", &format!("{POLICY}---{}", POLICY.replace("web", "db")));
+    wait(&events, "a.yaml", |event| rules(event) == 2);
+}
+
+#[test]
+fn a_directory_that_goes_and_comes_back_is_reported_and_read_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("policies");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a.yaml"), POLICY).unwrap();
+    let (_watcher, events) = watch(&dir);
+    wait(&events, "a.yaml", |event| rules(event) == 1);
+    fs::rename(&dir, parent.path().join("elsewhere")).unwrap();
+    let Event::SourceFailed { reason, .. } = wait(&events, "policies", failed) else { unreachable!() };
+    assert!(reason.contains("gone"), "{reason}");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("b.yaml"), POLICY).unwrap();
+    wait(&events, "policies", |event| !failed(event));
+    wait(&events, "a.yaml", |event| rules(event) == 0);
+    wait(&events, "b.yaml", |event| rules(event) == 1);
+}

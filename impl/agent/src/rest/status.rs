@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `/healthz`.
+
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use api::{
+    ClusterStatus, ControllerRuns, ControllerStatus, IpamStatus, K8sStatus, MonitorStatus, NodeAddressing,
+    NodeAddressingElement, NodeElement, Status as Part, StatusResponse, StatusState,
+};
+use controlplane::{IpamView, PoolView, Status};
+use nix::unistd::{SysconfVar, gethostname, sysconf};
+
+use super::{Api, Refused, Reply, rfc3339};
+use crate::realize::Target;
+
+/// Pages of the ring of events: 4 MiB, see the datapath.
+const RING_BYTES: u64 = 4 << 20;
+/// Reasons that one message names; of more it gives the number.
+const REASONS: usize = 3;
+
+impl<T: Target> Api<T> {
+    /// `GET /healthz`: 200 whatever the state; what is wrong is in it.
+    pub(super) async fn healthz(&self) -> Result<Reply, Refused> {
+        Reply::json(&self.status().await)
+    }
+
+    /// How everything is.
+    pub(super) async fn status(&self) -> StatusResponse {
+        let absent = |msg: &str| Part { state: StatusState::Disabled, msg: msg.into() };
+        let mut response = StatusResponse {
+            kvstore: Some(absent("")),
+            container_runtime: Some(absent("")),
+            kubernetes: Some(K8sStatus { state: StatusState::Disabled, ..K8sStatus::default() }),
+            node_monitor: Some(self.monitor_status().await),
+            cluster: Some(self.cluster()),
+            ..StatusResponse::default()
+        };
+        match self.plane(|plane| (plane.status(), plane.ipam())).await {
+            Ok((status, ipam)) => {
+                response.cilium = Some(daemon(&status));
+                response.ipam = Some(ipam_status(&ipam));
+                response.controllers = self.controllers(&status);
+            }
+            Err(refused) => {
+                let msg = refused.body.to_string();
+                response.cilium = Some(Part { state: StatusState::Failure, msg });
+                response.stale.insert("cilium".into(), now());
+            }
+        }
+        response
+    }
+
+    /// What runs again and again, with what went wrong.
+    fn controllers(&self, status: &Status) -> Vec<ControllerStatus> {
+        let realizer = self.realizer.statistics();
+        let failures: Vec<_> =
+            status.failures.iter().map(|failure| format!("{}: {}", failure.row, failure.reason)).collect();
+        let named = |reasons: &std::collections::BTreeMap<String, String>| -> Vec<String> {
+            reasons.iter().map(|(name, reason)| format!("{name}: {reason}")).collect()
+        };
+        let restore: Vec<_> =
+            status.restore_failures.iter().map(|(id, reason)| format!("endpoint {id}: {reason}")).collect();
+        let full: Vec<_> = self
+            .queues()
+            .into_iter()
+            .filter(|(_, times)| *times > 0)
+            .map(|(queue, times)| format!("{queue}: full {times} times"))
+            .collect();
+        vec![
+            controller(
+                "realize",
+                realizer.applied.load(Ordering::Relaxed),
+                realizer.retries.load(Ordering::Relaxed),
+                &failures,
+            ),
+            controller("read-files", 0, 0, &named(&status.source_failures)),
+            controller("restore-endpoints", 0, 0, &restore),
+            controller("allocate-identities", 0, 0, &named(&status.without_identity)),
+            controller("resolve-named-ports", 0, 0, &status.unresolved_ports),
+            controller("queues", 0, self.queues().values().sum(), &full),
+        ]
+    }
+
+    /// The ring of events and those who listen.
+    pub(super) async fn monitor_status(&self) -> MonitorStatus {
+        let packets = self.target(|target| target.packets()).await;
+        let ring: u64 = packets
+            .ok()
+            .and_then(Result::ok)
+            .into_iter()
+            .flatten()
+            .filter(|count| count.reason == maps::EVENT_LOST)
+            .map(|count| count.packets)
+            .sum();
+        let number = |variable| sysconf(variable).ok().flatten().and_then(|n| u64::try_from(n).ok());
+        let page = number(SysconfVar::PAGE_SIZE).unwrap_or(4096).max(1);
+        let hub = self.hub.statistics();
+        MonitorStatus {
+            cpus: number(SysconfVar::_NPROCESSORS_ONLN).unwrap_or(1),
+            npages: RING_BYTES / page,
+            pagesize: page,
+            lost: ring + hub.lost,
+            unknown: hub.unknown,
+        }
+    }
+
+    fn cluster(&self) -> ClusterStatus {
+        let host = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let name = format!("{}/{host}", self.config.workloads.cluster_name);
+        let element = |ip: String, alloc_range: String| NodeAddressingElement {
+            enabled: true,
+            ip,
+            alloc_range,
+            address_type: "InternalIP".into(),
+        };
+        let primary = NodeAddressing {
+            ipv4: self.node.ipv4.and_then(|f| Some(element(f.node?.to_string(), f.range.to_string()))),
+            ipv6: self.node.ipv6.and_then(|f| Some(element(f.node?.to_string(), f.range.to_string()))),
+        };
+        ClusterStatus {
+            this: name.clone(),
+            nodes: vec![NodeElement { name, primary_address: Some(primary), ..NodeElement::default() }],
+            cilium_health: None,
+        }
+    }
+}
+
+/// The daemon in one word and a sentence.
+fn daemon(status: &Status) -> Part {
+    if !status.unsynced.is_empty() {
+        let sources: Vec<_> = status.unsynced.iter().map(ToString::to_string).collect();
+        let msg = format!("starting: waiting for {}", sources.join(", "));
+        return Part { state: StatusState::Failure, msg };
+    }
+    let troubles = [
+        (status.failures.len(), "rows of the datapath are not as desired"),
+        (status.source_failures.len(), "files cannot be read"),
+        (status.restore_failures.len(), "endpoints were not taken up"),
+        (status.without_identity.len(), "workloads or prefixes have no identity"),
+    ];
+    let troubles: Vec<_> = troubles
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if troubles.is_empty() {
+        return Part { state: StatusState::Ok, msg: "OK".into() };
+    }
+    Part { state: StatusState::Warning, msg: troubles.join("; ") }
+}
+
+fn controller(name: &str, success_count: u64, failure_count: u64, failing: &[String]) -> ControllerStatus {
+    let mut message = failing.iter().take(REASONS).cloned().collect::<Vec<_>>().join("; ");
+    if failing.len() > REASONS {
+        message.push_str(&format!("; and {} more", failing.len() - REASONS));
+    }
+    ControllerStatus {
+        name: name.into(),
+        status: Some(ControllerRuns {
+            success_count,
+            failure_count,
+            consecutive_failure_count: failing.len() as u64,
+            last_failure_msg: message,
+            ..ControllerRuns::default()
+        }),
+        ..ControllerStatus::default()
+    }
+}
+
+fn ipam_status(view: &IpamView) -> IpamStatus {
+    let addresses = |pool: &Option<PoolView>| -> Vec<String> {
+        pool.iter().flat_map(|pool| pool.given.keys()).map(ToString::to_string).collect()
+    };
+    let pool = |(name, pool): (&str, &Option<PoolView>)| {
+        let pool = pool.as_ref()?;
+        let given = pool.given.len() as u64;
+        Some(format!("{name}: {given}/{} allocated from {}", pool.free.saturating_add(given), pool.range))
+    };
+    let pools: Vec<_> = [("IPv4", &view.ipv4), ("IPv6", &view.ipv6)].into_iter().filter_map(pool).collect();
+    IpamStatus { ipv4: addresses(&view.ipv4), ipv6: addresses(&view.ipv6), status: pools.join(", ") }
+}
+
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    rfc3339(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A network namespace and a BPF file system of a test's own. Both end with it, also when it fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use datapath::loader::{AttachMethod, Side};
+use libbpf_rs::{MapHandle, MapType, TC_EGRESS, TC_INGRESS, TcHook, libbpf_sys};
+use netlink::{LinkEnd, NetNs, Netlink};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
+
+/// Where a test works.
+pub struct Bench {
+    netns: NetNs,
+    netlink: Netlink,
+    directory: TempDir,
+}
+
+impl Bench {
+    /// An empty one.
+    pub fn new() -> Self {
+        let netns = NetNs::create_unnamed().expect("these tests need root");
+        let netlink = Netlink::open(&netns).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        mount(Some("bpffs"), directory.path(), Some("bpf"), MsFlags::empty(), None::<&str>).unwrap();
+        Self { netns, netlink, directory }
+    }
+
+    /// Runs a test inside.
+    pub fn run(&self, test: impl FnOnce() + Send) {
+        self.netns.run(test).unwrap();
+    }
+
+    /// Where its BPF file system is mounted.
+    pub fn bpffs(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What is pinned in it; its own `maps.debug` and `progs.debug` are not.
+    pub fn pins(&self) -> Vec<String> {
+        let names = fs::read_dir(self.bpffs()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !name.ends_with(".debug"));
+        names.sort();
+        names
+    }
+
+    /// Makes a pair of devices, both in here. Returns the index of the first.
+    pub fn add_veth(&self, name: &str) -> u32 {
+        let peer = format!("{name}p");
+        let end = |name| LinkEnd::new(name, &self.netns);
+        self.netlink.add_veth(&end(name), &LinkEnd::new(&peer, &self.netns)).unwrap();
+        self.netlink.set_up(name).unwrap();
+        self.netlink.set_up(&peer).unwrap();
+        self.netlink.link(name).unwrap().index
+    }
+
+    /// Deletes a device.
+    pub fn delete_link(&self, name: &str) {
+        self.netlink.delete_link(name).unwrap();
+    }
+
+    /// Pins a map that no version of ours makes.
+    pub fn pin_foreign_map(&self, name: &str) {
+        let options = libbpf_sys::bpf_map_create_opts {
+            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+            ..Default::default()
+        };
+        let mut map = MapHandle::create(MapType::Hash, Some("foreign"), 4, 4, 8, &options).unwrap();
+        map.pin(self.pin(name)).unwrap();
+    }
+
+    fn pin(&self, name: &str) -> PathBuf {
+        self.bpffs().join(name)
+    }
+
+    /// The ids of the programs at a hook.
+    pub fn attached(&self, ifindex: u32, side: Side, method: AttachMethod) -> Vec<u32> {
+        match method {
+            AttachMethod::Tcx => links(ifindex, side),
+            AttachMethod::Clsact => filter(ifindex, side).into_iter().collect(),
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = umount2(self.directory.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+fn links(ifindex: u32, side: Side) -> Vec<u32> {
+    let side = match side {
+        Side::Ingress => libbpf_sys::BPF_TCX_INGRESS,
+        Side::Egress => libbpf_sys::BPF_TCX_EGRESS,
+    };
+    let mut ids = [0_u32; 16];
+    let mut options = libbpf_sys::bpf_prog_query_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as libbpf_sys::size_t,
+        prog_ids: ids.as_mut_ptr(),
+        ..Default::default()
+    };
+    options.__bindgen_anon_1.prog_cnt = ids.len() as u32;
+    // SAFETY: the options say how many ids fit, and both live during the call.
+    let answer = unsafe { libbpf_sys::bpf_prog_query_opts(ifindex as i32, side, &raw mut options) };
+    // ENOENT: never was anything attached.
+    assert!(answer == 0 || answer == -2, "{answer}");
+    // SAFETY: either member of the union is a number.
+    let count = if answer == 0 { unsafe { options.__bindgen_anon_1.prog_cnt } } else { 0 };
+    ids[..count as usize].to_vec()
+}
+
+fn filter(ifindex: u32, side: Side) -> Option<u32> {
+    use std::os::fd::AsFd;
+    let nothing = std::io::stdin();
+    let mut hook = TcHook::new(nothing.as_fd());
+    let point = if side == Side::Ingress { TC_INGRESS } else { TC_EGRESS };
+    hook.ifindex(ifindex as i32).attach_point(point).handle(1).priority(1).query().ok()
+}

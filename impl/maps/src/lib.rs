@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the datapath's C and our Rust both read and write: twins of the C structs, and the maps that hold them, typed.
+//!
+//! Every struct of `bpf/lib` that Rust uses has one twin here, and a test compares the two by the object's BTF.
+
+mod batch;
+mod bpf_map;
+mod config;
+mod conntrack;
+mod endpoint;
+mod error;
+mod event;
+mod fragment;
+mod ipcache;
+mod metrics;
+mod metrics_map;
+pub mod names;
+mod outer;
+mod policy;
+mod raw;
+mod reason;
+mod runtime;
+mod snat;
+
+pub use batch::{Cursor, copy_rows};
+pub use bpf_map::{BpfMap, Bytes, WriteMode};
+pub use config::{HostConfig, LxcConfig};
+pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, conntrack_flags};
+pub use endpoint::{EndpointInfo, EndpointKey, Family, LxcRow, endpoint_flags, lxc_options};
+pub use error::MapError;
+pub use event::{
+    DebugEvent, DropEvent, EVENT_DATA_BYTES, EventHeader, TraceEvent, TraceReason, VerdictEvent, event_type,
+};
+pub use fragment::{FragmentKey4, FragmentKey6, FragmentPorts};
+pub use ipcache::{IpcacheEntry, IpcacheKey, NotAPrefix};
+pub use metrics::{Direction, METRICS_ROWS, MetricsValue, metrics_index};
+pub use metrics_map::MetricsMap;
+pub use outer::PolicyMaps;
+pub use policy::{PolicyEntry, PolicyKey};
+pub use reason::{EVENT_LOST, FORWARDED, is_drop, reason_name};
+pub use runtime::RuntimeConfig;
+pub use snat::{SnatEntry, SnatKey4, SnatKey6, snat_direction};
