@@ -137,7 +137,9 @@ static __always_inline void packet_learns(struct packet *packet, const struct fl
 	packet->dst_sec_id = forward ? flow->dst_sec_id : flow->src_sec_id;
 	packet->from_lxc_id = forward ? flow->src_lxc_id : flow->dst_lxc_id;
 	packet->to_lxc_id = forward ? flow->dst_lxc_id : flow->src_lxc_id;
-	packet->direction = flow->direction;
+	/* No policy was asked between ends that are not on this node: the hook's own direction stays. */
+	if (flow->direction)
+		packet->direction = flow->direction;
 	packet->rule = flow->rule;
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use addr::{Be16, Be32};
 use datapath::loader::{Loaded, MapSet, MapSizes, load_host, load_lxc};
 use ipnet::IpNet;
-use libbpf_rs::{MapCore, MapHandle, MapType, RingBufferBuilder, libbpf_sys};
+use libbpf_rs::{MapCore, MapHandle, MapType, Program, RingBufferBuilder, libbpf_sys};
 use maps::*;
 use netlink::{LinkEnd, MacAddr, NetNs, Netlink};
 use nix::time::{ClockId, clock_gettime};
@@ -281,6 +281,11 @@ impl Node {
         self.next_epoch();
     }
 
+    /// Whether a pod's policy has an entry.
+    pub fn has(&self, pod: &Pod, key: PolicyKey) -> bool {
+        self.policies[&pod.id].1.borrow().contains(&key)
+    }
+
     /// A policy entry as it is counted.
     pub fn policy_entry(&self, pod: &Pod, key: &PolicyKey) -> PolicyEntry {
         self.policies[&pod.id].0.lookup(key).unwrap().expect("the entry is there")
@@ -389,6 +394,17 @@ impl Node {
         events.into_inner()
     }
 
+    /// What each program costs the verifier: instructions processed, and instructions after its rewriting.
+    pub fn verifier_work(&self) -> Vec<(String, [u32; 2])> {
+        let names = [
+            (&self.programs[0], "from_container"),
+            (&self.programs[2], "from_host"),
+            (&self.programs[2], "from_netdev"),
+            (&self.programs[2], "to_netdev"),
+        ];
+        names.map(|(loaded, name)| (name.to_owned(), work(&loaded.program(name).unwrap()))).into()
+    }
+
     /// The connection of these ends.
     pub fn connection(&self, protocol: u8, one: (IpAddr, u16), other: (IpAddr, u16)) -> Option<ConntrackEntry> {
         let which = usize::from(protocol != 6);
@@ -471,6 +487,17 @@ fn run(loaded: &Loaded, name: &str, ifindex: u32, frame: &[u8]) -> Outcome {
     assert_eq!(answer, 0, "{name} with {} bytes", frame.len());
     buffer.truncate(options.data_size_out as usize);
     Outcome { verdict: Verdict::of(options.retval), frame: buffer }
+}
+
+fn work(program: &Program<'_>) -> [u32; 2] {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut size = size_of_val(&info) as u32;
+    // SAFETY: the struct is as long as the size says, and lives during the call.
+    let answer = unsafe {
+        libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &raw mut info, &raw mut size)
+    };
+    assert_eq!(answer, 0);
+    [info.verified_insns, info.xlated_prog_len / 8]
 }
 
 /// An IPv4 address of what must be one.
