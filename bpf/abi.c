@@ -7,13 +7,15 @@
 #include "events.h"
 #include "snat.h"
 
-struct policy_key policy_key;
-struct policy_entry policy_entry;
-struct snat_key4 snat_key4;
-struct snat_key6 snat_key6;
-struct snat_entry snat_entry;
-struct event_header event_header;
-struct drop_event drop_event;
-struct trace_event trace_event;
-struct verdict_event verdict_event;
-struct debug_event debug_event;
+struct {
+	struct policy_key policy_key;
+	struct policy_entry policy_entry;
+	struct snat_key4 snat_key4;
+	struct snat_key6 snat_key6;
+	struct snat_entry snat_entry;
+	struct event_header event_header;
+	struct drop_event drop_event;
+	struct trace_event trace_event;
+	struct verdict_event verdict_event;
+	struct debug_event debug_event;
+} abi;

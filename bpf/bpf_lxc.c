@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What a pod sends: at the ingress of its device on the node. */
+/* What a pod sends: at the ingress of its device on the node. One program for all endpoints, which finds out by the device
+ * whose packet it is: the verifier needs longer for a program than a pod may wait. */
 #include "kernel.h"
 #include "config.h"
+#include "endpoint.h"
 #include "runtime.h"
 #include "arp.h"
 #include "connection.h"
@@ -10,45 +12,43 @@
 #include "nd.h"
 #include "packet.h"
 
-const volatile struct lxc_config lxc_config;
-
-static __always_inline bool mac_is(const __u8 *mac, const volatile __u8 *expected)
+static __always_inline bool mac_is(const __u8 *mac, const __u8 *expected)
 {
-	const volatile __u16 *words = (const volatile __u16 *)expected;
+	const __u16 *words = (const __u16 *)expected;
 
 	return ((const __u16 *)mac)[0] == words[0] && ((const __u16 *)mac)[1] == words[1] &&
 	       ((const __u16 *)mac)[2] == words[2];
 }
 
-static __always_inline bool ip6_is_own(const __be32 *addr)
+static __always_inline bool ip6_is_own(const struct lxc_config *config, const __be32 *addr)
 {
-	return addr[0] == lxc_config.ipv6[0] && addr[1] == lxc_config.ipv6[1] && addr[2] == lxc_config.ipv6[2] &&
-	       addr[3] == lxc_config.ipv6[3];
+	return addr[0] == config->ipv6[0] && addr[1] == config->ipv6[1] && addr[2] == config->ipv6[2] &&
+	       addr[3] == config->ipv6[3];
 }
 
 /* The link layer: only the pod speaks here, and only to its gateway. */
-static __always_inline int check_macs(struct ethhdr *eth)
+static __always_inline int check_macs(const struct lxc_config *config, struct ethhdr *eth)
 {
-	if (!mac_is(eth->h_source, lxc_config.mac))
+	if (!mac_is(eth->h_source, config->mac))
 		return DROP_INVALID_SMAC;
-	return mac_is(eth->h_dest, lxc_config.node_mac) ? 0 : DROP_INVALID_DMAC;
+	return mac_is(eth->h_dest, config->node_mac) ? 0 : DROP_INVALID_DMAC;
 }
 
-static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *packet, const struct lxc_config *config)
 {
 	void *data = (void *)(long)skb->data;
 	struct iphdr *ip = data + L3_OFFSET;
 	struct ct_key4 key = {};
 	int reason;
 
-	if (!lxc_config.enable_ipv4)
+	if (!config->enable_ipv4)
 		return drop(skb, packet, DROP_UNSUPPORTED_L3);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
 		return drop(skb, packet, DROP_INVALID);
-	reason = check_macs(data);
+	reason = check_macs(config, data);
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
-	if (unlikely(!lxc_config.ipv4 || ip->saddr != lxc_config.ipv4))
+	if (unlikely(!config->ipv4 || ip->saddr != config->ipv4))
 		return drop(skb, packet, DROP_INVALID_SIP);
 	reason = parse4(skb, packet, &key);
 	if (unlikely(reason))
@@ -59,25 +59,25 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 	return deliver4(skb, packet, HOOK_CONTAINER);
 }
 
-static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *packet)
+static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *packet, const struct lxc_config *config)
 {
 	void *data = (void *)(long)skb->data;
 	struct ipv6hdr *ip = data + L3_OFFSET;
 	struct ct_key6 key = {};
 	int reason;
 
-	if (!lxc_config.enable_ipv6)
+	if (!config->enable_ipv6)
 		return drop(skb, packet, DROP_UNSUPPORTED_L3);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
 		return drop(skb, packet, DROP_INVALID);
-	if (unlikely(!mac_is(((struct ethhdr *)data)->h_source, lxc_config.mac)))
+	if (unlikely(!mac_is(((struct ethhdr *)data)->h_source, config->mac)))
 		return drop(skb, packet, DROP_INVALID_SMAC);
 	if (unlikely(ip->nexthdr == IPPROTO_ICMPV6 || ip->nexthdr == IPPROTO_HOPOPTS) &&
 	    is_neighbour_discovery(icmp6_type_of(skb)))
-		return answer_nd(skb, packet, &lxc_config);
-	if (unlikely(!mac_is(((struct ethhdr *)data)->h_dest, lxc_config.node_mac)))
+		return answer_nd(skb, packet, config);
+	if (unlikely(!mac_is(((struct ethhdr *)data)->h_dest, config->node_mac)))
 		return drop(skb, packet, DROP_INVALID_DMAC);
-	if (unlikely(!lxc_config.ipv6[0] || !ip6_is_own(ip->saddr.in6_u.u6_addr32)))
+	if (unlikely(!config->ipv6[0] || !ip6_is_own(config, ip->saddr.in6_u.u6_addr32)))
 		return drop(skb, packet, DROP_INVALID_SIP);
 	reason = parse6(skb, packet, &key);
 	if (unlikely(reason))
@@ -94,12 +94,14 @@ int from_container(struct __sk_buff *skb)
 	struct packet packet = {
 		.hook = HOOK_CONTAINER,
 		.direction = DIRECTION_EGRESS,
-		.from_lxc_id = lxc_config.lxc_id,
 	};
 	struct runtime_config *runtime = runtime_config();
+	__u32 ifindex = skb->ifindex;
+	const struct lxc_config *config = bpf_map_lookup_elem(&cilium_ep_config, &ifindex);
 
-	if (!runtime)
+	if (!runtime || !config)
 		return drop(skb, &packet, DROP_NO_CONFIGURATION);
+	packet.from_lxc_id = config->lxc_id;
 	/* Before every lookup that a verdict comes from: a change in between makes the verdict old, never new by mistake. */
 	packet.epoch = *(volatile __u32 *)&runtime->epoch;
 	packet.monitor = runtime->monitor;
@@ -108,11 +110,11 @@ int from_container(struct __sk_buff *skb)
 
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		return container_ipv4(skb, &packet);
+		return container_ipv4(skb, &packet, config);
 	case bpf_htons(ETH_P_IPV6):
-		return container_ipv6(skb, &packet);
+		return container_ipv6(skb, &packet, config);
 	case bpf_htons(ETH_P_ARP):
-		return answer_arp(skb, &packet, &lxc_config);
+		return answer_arp(skb, &packet, config);
 	default:
 		return drop(skb, &packet, DROP_UNSUPPORTED_L3);
 	}

@@ -26,7 +26,7 @@ struct arp_ipv4 {
 
 /* A request for the router is answered with the node's MAC, back to the pod. No other ARP leaves a pod: its only neighbour is
  * the router. */
-static __always_inline int answer_arp(struct __sk_buff *skb, struct packet *packet, const volatile struct lxc_config *config)
+static __always_inline int answer_arp(struct __sk_buff *skb, struct packet *packet, const struct lxc_config *config)
 {
 	struct ethhdr *eth;
 	struct arp_ipv4 *arp;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the loader writes into .rodata before the program is verified: branches that a configuration does not take are not
- * in the loaded program. */
+/* What programs are told by the agent: the endpoint's by a map, the node's by a constant in .rodata that is written before the
+ * program is verified, so that branches which a configuration does not take are not in the loaded program. */
 #pragma once
 
 #include "kernel.h"
 
-/* bpf_lxc.o: one endpoint. An address that the endpoint does not have is zero. */
+/* One endpoint, by its device. An address that the endpoint does not have is zero. */
 struct lxc_config {
 	__u32 lxc_id;
 	__u32 ifindex; /* the endpoint's device on the node */
@@ -20,6 +20,15 @@ struct lxc_config {
 	__u32 host_ifindex; /* cilium_host */
 };
 ABI_SIZE(struct lxc_config, 72);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65535);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* ifindex of the endpoint's device on the node */
+	__type(value, struct lxc_config);
+} cilium_ep_config SEC(".maps");
 
 /* bpf_host.o: the node's devices. */
 struct host_config {

@@ -68,7 +68,7 @@ static __always_inline __be16 icmp6_checksum(const struct ipv6hdr *ip, const str
 /* A solicitation of the router is answered with the node's MAC. The pod's other neighbour discovery and group management (its own
  * duplicate address detection, router solicitations, MLD) has nobody to reach: it is counted and ends here, untold, since
  * every pod's kernel says it. */
-static __noinline int answer_nd(struct __sk_buff *skb, struct packet *packet, const volatile struct lxc_config *config)
+static __noinline int answer_nd(struct __sk_buff *skb, struct packet *packet, const struct lxc_config *config)
 {
 	struct nd_advertisement message = {};
 	struct ipv6hdr ip;

@@ -2,10 +2,11 @@
 //! The eBPF datapath's objects.
 //!
 //! The C files beside this crate are compiled by clang when the project is built; a node runs no compiler. Each object
-//! holds its programs, its maps with their pinned names, and one constant in `.rodata` that the loader fills
-//! (`lxc_config` or `host_config`). `impl/adr/0003` says why C and which toolchain.
+//! holds its programs and its maps with their pinned names. What an endpoint's program must know is in a map; what the
+//! node's must, in a constant in `.rodata` that the loader fills (`host_config`). `impl/adr/0003` says why C and which toolchain.
 
-/// `bpf_lxc.o`: `from_container`, at the ingress of a pod's host-side device. One load per endpoint.
+/// `bpf_lxc.o`: `from_container`, at the ingress of a pod's host-side device. One load for all
+/// endpoints.
 pub static LXC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf_lxc.o"));
 
 /// `bpf_host.o`: `from_host` at the egress of `cilium_host`; `from_netdev` and `to_netdev` at the native devices.

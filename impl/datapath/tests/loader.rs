@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use bench::Bench;
 use datapath::loader::{AttachMethod, Hook, MapSet, MapSizes, Side, load_host, load_lxc};
-use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, LxcConfig, names};
+use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, names};
 use zerocopy::FromZeros;
 
 const SIZES: MapSizes =
@@ -23,7 +23,7 @@ fn programs_load_on_private_maps_and_pin_nothing() {
     let bench = Bench::new();
     bench.run(|| {
         let maps = MapSet::private(SIZES).unwrap();
-        let lxc = load_lxc(&maps, &LxcConfig { lxc_id: 7, enable_ipv4: 1, ..Default::default() }).unwrap();
+        let lxc = load_lxc(&maps).unwrap();
         assert!(lxc.program("from_container").unwrap().as_fd().try_clone_to_owned().is_ok());
         let missing = lxc.program("from_nowhere").unwrap_err();
         assert_eq!(missing.to_string(), "bpf_lxc.o has no program from_nowhere");
@@ -63,7 +63,8 @@ fn a_map_of_another_size_is_replaced_by_a_copy_and_what_was_written_meanwhile_is
         let rows: Vec<_> = (0..700).map(|port| (key(port), entry)).collect();
         assert!(old_ct.insert_all(&rows).is_empty());
         let mut new = MapSet::pinned(bench.bpffs(), MapSizes { ct_tcp_max: 4096, ..SIZES }).unwrap();
-        assert_eq!(new.created(), [names::CT4_GLOBAL, names::CT6_GLOBAL]);
+        let resized = [names::CT4_GLOBAL, names::CT6_GLOBAL, names::SNAT_V4, names::SNAT_V6];
+        assert!(new.created().iter().eq(resized), "{:?}", new.created());
         let pinned: BpfMap<ConntrackKey4, ConntrackEntry> =
             BpfMap::open(&bench.bpffs().join(names::CT4_GLOBAL)).unwrap();
         assert_eq!((pinned.capacity(), pinned.rows().unwrap().len()), (4096, 700));
@@ -98,12 +99,11 @@ fn attach_replace_and_detach(method: AttachMethod) {
         let maps = MapSet::private(SIZES).unwrap();
         let ifindex = bench.add_veth("lxc1");
         let hook = Hook { ifindex, side: Side::Ingress, pin: bench.bpffs().join("lxc_00001") };
-        let config = LxcConfig { lxc_id: 1, ifindex, enable_ipv4: 1, ..Default::default() };
         let mut seen = Vec::new();
         for _agent in 0..2 {
-            let loaded = load_lxc(&maps, &config).unwrap();
+            let loaded = load_lxc(&maps).unwrap();
             let program = loaded.program("from_container").unwrap();
-            method.attach(&program, &hook).unwrap();
+            method.attach(program.as_fd(), &hook).unwrap();
             drop(loaded);
             seen.push(bench.attached(ifindex, Side::Ingress, method));
         }
@@ -137,9 +137,9 @@ fn a_pin_of_a_device_that_is_gone_is_replaced() {
         let pin = bench.bpffs().join("lxc_00001");
         for name in ["lxc1", "lxc2"] {
             let ifindex = bench.add_veth(name);
-            let loaded = load_lxc(&maps, &LxcConfig { lxc_id: 1, ifindex, ..Default::default() }).unwrap();
+            let loaded = load_lxc(&maps).unwrap();
             let hook = Hook { ifindex, side: Side::Ingress, pin: pin.clone() };
-            method.attach(&loaded.program("from_container").unwrap(), &hook).unwrap();
+            method.attach(loaded.program("from_container").unwrap().as_fd(), &hook).unwrap();
             assert_eq!(bench.attached(ifindex, Side::Ingress, method).len(), 1);
             bench.delete_link(name);
         }

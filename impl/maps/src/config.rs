@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a program is told when it is loaded: constants by which the verifier prunes what is not used.
+//! What programs are told: that of the endpoints by `cilium_ep_config`, for each device; those of the node's devices by a
+//! constant, set when they are loaded, by which the verifier prunes what is not used.
 
 use addr::Be32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// `struct lxc_config`, of the program of one endpoint.
+/// `struct lxc_config`: one endpoint, by its device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct LxcConfig {

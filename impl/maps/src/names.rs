@@ -5,6 +5,8 @@
 pub const LXC: &str = "cilium_lxc";
 /// Endpoints by number.
 pub const LXC_BY_ID: &str = "cilium_lxc_by_id";
+/// What the endpoints' program must know, by device.
+pub const EP_CONFIG: &str = "cilium_ep_config";
 /// Policy maps by number of endpoint.
 pub const EP_TO_POLICY: &str = "cilium_ep_to_policy";
 /// What the name of each policy map begins with.

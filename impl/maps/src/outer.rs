@@ -50,6 +50,16 @@ impl PolicyMaps {
             .map_err(|e| self.error("write to", e))
     }
 
+    /// Sets the policy map of an endpoint, unless it is that already: the kernel would be waited for all the same.
+    ///
+    /// # Errors
+    /// [`MapError::Refused`].
+    pub fn publish(&self, lxc_id: u16, map: &BpfMap<PolicyKey, PolicyEntry>) -> Result<(), MapError> {
+        let info = map.handle().info();
+        let id = info.map_err(|source| MapError::Open { path: map.name().into(), source })?.info.id;
+        if self.map_id(lxc_id)? == Some(id) { Ok(()) } else { self.set(lxc_id, map) }
+    }
+
     /// Clears the policy map of an endpoint: it is then denied everything.
     ///
     /// # Errors

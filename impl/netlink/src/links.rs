@@ -117,6 +117,14 @@ impl Netlink {
         self.change("take down link", name, |link| link.down())
     }
 
+    /// Lets a link resolve neighbours, or not: without, packets leave with the link's own address as destination.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn set_arp(&self, name: &str, on: bool) -> Result<(), NetlinkError> {
+        self.change("set whether to resolve neighbours on link", name, |link| link.arp(on))
+    }
+
     /// Sets the MTU, bytes.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use libbpf_rs::query::LinkTypeInfo;
-use libbpf_rs::{ErrorKind, Link, Program, TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, libbpf_sys};
+use libbpf_rs::{ErrorKind, Link, ProgramHandle, TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook, libbpf_sys};
 use netlink::NetNs;
 
 use super::log;
@@ -19,6 +19,8 @@ use crate::DatapathError;
 
 /// The filter's handle and priority: those of Cilium 1.4, at which nobody else puts one.
 const FILTER: u32 = 1;
+/// What may be attached by such a filter.
+const OWN_PROGRAMS: &[&str] = &["from_container", "from_host", "from_netdev", "to_netdev"];
 /// The interface index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -94,7 +96,7 @@ impl AttachMethod {
     ///
     /// # Errors
     /// [`DatapathError::Attach`].
-    pub fn attach(self, program: &Program<'_>, hook: &Hook) -> Result<(), DatapathError> {
+    pub fn attach(self, program: BorrowedFd<'_>, hook: &Hook) -> Result<(), DatapathError> {
         match self {
             Self::Tcx => attach_link(program, hook),
             Self::Clsact => attach_filter(program, hook),
@@ -113,7 +115,7 @@ impl AttachMethod {
     }
 }
 
-fn attach_link(program: &Program<'_>, hook: &Hook) -> Result<(), DatapathError> {
+fn attach_link(program: BorrowedFd<'_>, hook: &Hook) -> Result<(), DatapathError> {
     let replaced = log::listen(|| replace_link(program, hook));
     match replaced {
         (Ok(true), _) => return Ok(()),
@@ -122,23 +124,26 @@ fn attach_link(program: &Program<'_>, hook: &Hook) -> Result<(), DatapathError> 
     }
     // What is pinned there holds a link to a device that is gone.
     remove_if_there(&hook.pin)?;
-    let link = create_link(program.as_fd(), hook.ifindex, hook.side)
+    let link = create_link(program, hook.ifindex, hook.side)
         .map_err(|e| hook.fail("attach a program to")((e.into(), String::new())))?;
     pin(link.as_fd(), &hook.pin).map_err(|e| hook.fail("pin the link at")((e.into(), String::new())))
 }
 
 /// False if nothing is pinned, or what is pinned is at another hook.
-fn replace_link(program: &Program<'_>, hook: &Hook) -> libbpf_rs::Result<bool> {
-    let mut link = match Link::open(&hook.pin) {
+fn replace_link(program: BorrowedFd<'_>, hook: &Hook) -> libbpf_rs::Result<bool> {
+    let link = match Link::open(&hook.pin) {
         Ok(link) => link,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
     match link.info()?.info {
-        LinkTypeInfo::Tcx(info) if info.ifindex == hook.ifindex => link.update_prog(program)?,
+        LinkTypeInfo::Tcx(info) if info.ifindex == hook.ifindex => {}
         _ => return Ok(false),
     }
-    Ok(true)
+    let (link, program) = (link.as_fd().as_raw_fd(), program.as_raw_fd());
+    // SAFETY: both are open; without options the kernel replaces whatever program the link has.
+    let returned = unsafe { libbpf_sys::bpf_link_update(link, program, ptr::null()) };
+    if returned < 0 { Err(io::Error::from_raw_os_error(-returned).into()) } else { Ok(true) }
 }
 
 /// Not by libbpf's own function, which attaches to the side that the program's section names.
@@ -188,9 +193,9 @@ fn filter(program: BorrowedFd<'_>, hook: &Hook) -> TcHook {
     filter
 }
 
-fn attach_filter(program: &Program<'_>, hook: &Hook) -> Result<(), DatapathError> {
+fn attach_filter(program: BorrowedFd<'_>, hook: &Hook) -> Result<(), DatapathError> {
     let (attached, said) = log::listen(|| {
-        let mut filter = filter(program.as_fd(), hook);
+        let mut filter = filter(program, hook);
         // The qdisc may be there, with filters of others.
         match filter.create() {
             Ok(_) => {}
@@ -202,8 +207,9 @@ fn attach_filter(program: &Program<'_>, hook: &Hook) -> Result<(), DatapathError
     attached.map(drop).map_err(|e| hook.fail("attach a program to")((e, said)))
 }
 
-/// Not by libbpf-rs, which wants a program for it and hides the error number.
-fn detach_filter(hook: &Hook) -> Result<(), DatapathError> {
+/// The filter's place, for libbpf's own functions: libbpf-rs wants a program also where none is needed, and hides error
+/// numbers.
+fn filter_place(hook: &Hook) -> (libbpf_sys::bpf_tc_hook, libbpf_sys::bpf_tc_opts) {
     let place = libbpf_sys::bpf_tc_hook {
         sz: size_of::<libbpf_sys::bpf_tc_hook>() as libbpf_sys::size_t,
         ifindex: i32::try_from(hook.ifindex).unwrap_or(-1),
@@ -216,6 +222,11 @@ fn detach_filter(hook: &Hook) -> Result<(), DatapathError> {
         priority: FILTER,
         ..Default::default()
     };
+    (place, options)
+}
+
+fn detach_filter(hook: &Hook) -> Result<(), DatapathError> {
+    let (place, options) = filter_place(hook);
     // SAFETY: both structs say their sizes and live during the call.
     let (returned, said) =
         log::listen(|| unsafe { libbpf_sys::bpf_tc_detach(&raw const place, &raw const options) });
@@ -227,6 +238,23 @@ fn detach_filter(hook: &Hook) -> Result<(), DatapathError> {
             Err(hook.fail("detach the program from")((error.into(), said)))
         }
     }
+}
+
+/// Whether a filter with one of our programs is there.
+pub(crate) fn has_own_filter(hook: &Hook) -> bool {
+    let (place, mut options) = filter_place(hook);
+    // SAFETY: both structs say their sizes and live during the call.
+    let (returned, _) =
+        log::listen(|| unsafe { libbpf_sys::bpf_tc_query(&raw const place, &raw mut options) });
+    if returned != 0 {
+        return false;
+    }
+    let program = ProgramHandle::from_prog_id(options.prog_id);
+    program.is_ok_and(|program| {
+        let name = program.name().to_string_lossy();
+        // The kernel keeps 15 bytes of a name.
+        OWN_PROGRAMS.iter().any(|own| own.get(..15).unwrap_or(own) == name)
+    })
 }
 
 /// Attaches a program that passes every packet to the loopback device of the namespace that the thread is in.

@@ -181,16 +181,7 @@ impl MapSet {
             self.superseded.push((name.clone(), old));
         }
         if let Some(directory) = &self.directory {
-            let (pin, next) = (directory.join(&name), directory.join(format!("{name}{NEXT}")));
-            remove_if_there(&next)?;
-            handle.pin(&next).map_err(|source| DatapathError::Attach {
-                action: "pin map",
-                hook: pin.display().to_string(),
-                source,
-                log: String::new(),
-            })?;
-            // At no time is there no map of this name.
-            fs::rename(&next, &pin).map_err(|source| file("rename to", &pin, source))?;
+            pin_in_place(&mut handle, &directory.join(&name))?;
         }
         self.created.push(name.clone());
         self.handles.insert(name, handle);
@@ -248,6 +239,21 @@ impl MapSet {
 /// Another descriptor of the same map.
 pub(crate) fn duplicate(name: &str, handle: &MapHandle) -> Result<MapHandle, DatapathError> {
     MapHandle::try_from(handle).map_err(|source| MapError::Open { path: name.into(), source }.into())
+}
+
+/// Pins a map, in the place of what is pinned there: at no time is there no map of this name.
+pub(crate) fn pin_in_place(handle: &mut MapHandle, pin: &Path) -> Result<(), DatapathError> {
+    let mut next = pin.as_os_str().to_owned();
+    next.push(NEXT);
+    let next = Path::new(&next);
+    remove_if_there(next)?;
+    handle.pin(next).map_err(|source| DatapathError::Attach {
+        action: "pin map",
+        hook: pin.display().to_string(),
+        source,
+        log: String::new(),
+    })?;
+    fs::rename(next, pin).map_err(|source| file("rename to", pin, source))
 }
 
 /// What is not missed when it is lost: counters, events on their way, ports of datagrams in flight.

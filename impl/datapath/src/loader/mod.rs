@@ -10,8 +10,11 @@ mod map_set;
 mod program;
 mod sizes;
 
+pub(crate) use attach::has_own_filter;
 pub use attach::{AttachMethod, Hook, Side};
+pub(crate) use log::listen;
 pub use map_set::MapSet;
+pub(crate) use map_set::{file, pin_in_place, remove_if_there};
 pub use program::{Loaded, load_host, load_lxc};
 pub use sizes::MapSizes;
 

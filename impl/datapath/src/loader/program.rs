@@ -8,7 +8,7 @@ use libbpf_rs::btf::types::{DataSec, Var};
 use libbpf_rs::{
     AsRawLibbpf, Btf, ErrorExt, Object, ObjectBuilder, OpenMapMut, OpenObject, Program, libbpf_sys,
 };
-use maps::{HostConfig, LxcConfig};
+use maps::HostConfig;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::{HOST, Image, LXC, MapSet, log};
@@ -34,12 +34,15 @@ impl Loaded {
     }
 }
 
-/// Loads the program of one endpoint, `from_container`.
+/// Loads the program of the endpoints, `from_container`: one for all, that finds in `cilium_ep_config` which endpoint is
+/// behind the device by which a packet comes.
 ///
 /// # Errors
 /// [`DatapathError::Load`] with the verifier's log.
-pub fn load_lxc(maps: &MapSet, config: &LxcConfig) -> Result<Loaded, DatapathError> {
-    load(LXC, maps, "lxc_config", config, None)
+pub fn load_lxc(maps: &MapSet) -> Result<Loaded, DatapathError> {
+    let mut open = open(LXC)?;
+    use_maps(LXC, &mut open, maps)?;
+    load_open(LXC, open)
 }
 
 /// Loads these programs of the node's devices: `from_host`, `from_netdev`, `to_netdev`.
@@ -47,37 +50,47 @@ pub fn load_lxc(maps: &MapSet, config: &LxcConfig) -> Result<Loaded, DatapathErr
 /// # Errors
 /// [`DatapathError::Load`] with the verifier's log.
 pub fn load_host(maps: &MapSet, config: &HostConfig, programs: &[&str]) -> Result<Loaded, DatapathError> {
-    load(HOST, maps, "host_config", config, Some(programs))
+    let mut open = open(HOST)?;
+    for mut program in open.progs_mut() {
+        let name = program.name().to_string_lossy().into_owned();
+        program.set_autoload(programs.contains(&name.as_str()));
+    }
+    set_constant(HOST, &mut open, "host_config", config)?;
+    use_maps(HOST, &mut open, maps)?;
+    load_open(HOST, open)
 }
 
-fn load<C: IntoBytes + Immutable>(
+/// Writes a constant into `.rodata`.
+fn set_constant<C: IntoBytes + Immutable>(
     image: Image,
-    maps: &MapSet,
+    open: &mut OpenObject,
     constant: &str,
-    config: &C,
-    programs: Option<&[&str]>,
-) -> Result<Loaded, DatapathError> {
-    let mut open = open(image)?;
-    if let Some(wanted) = programs {
-        for mut program in open.progs_mut() {
-            let name = program.name().to_string_lossy().into_owned();
-            program.set_autoload(wanted.contains(&name.as_str()));
-        }
-    }
-    let offset = constant_offset(image, &open, constant, size_of::<C>())?;
+    value: &C,
+) -> Result<(), DatapathError> {
+    let offset = constant_offset(image, open, constant, size_of::<C>())?;
+    let mut section = open
+        .maps_mut()
+        .find(|map| map.name().to_string_lossy().ends_with(".rodata"))
+        .ok_or_else(|| missing(image, constant))?;
+    section
+        .initial_value_mut()
+        .and_then(|bytes| bytes.get_mut(offset..offset + size_of::<C>()))
+        .ok_or_else(|| missing(image, constant))?
+        .copy_from_slice(value.as_bytes());
+    Ok(())
+}
+
+/// Puts the shared maps in the place of those that the object defines.
+fn use_maps(image: Image, open: &mut OpenObject, maps: &MapSet) -> Result<(), DatapathError> {
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
-        if name.ends_with(".rodata") {
-            let place =
-                map.initial_value_mut().and_then(|bytes| bytes.get_mut(offset..offset + size_of::<C>()));
-            place.ok_or_else(|| missing(image, constant))?.copy_from_slice(config.as_bytes());
-        } else if !is_internal(&name) {
+        if !is_internal(&name) {
             unpin(&mut map);
             map.reuse_fd(maps.handle(&name)?.as_fd())
                 .map_err(|source| failed("use the maps of", image, source, String::new()))?;
         }
     }
-    load_open(image, open)
+    Ok(())
 }
 
 /// Parses an object.

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Kubernetes objects as files hold them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{Namespace, Pod};
+use crate::reply::Notice;
+
+/// Namespace and name of a pod.
+pub(crate) type PodKey = (String, String);
+
+/// Objects of one kind in all files. Of an object in two files, that of the first file by name counts, whichever came
+/// first.
+#[derive(Debug, Clone)]
+struct Kind<K, V> {
+    objects: BTreeMap<K, BTreeMap<String, V>>,
+    by_file: BTreeMap<String, BTreeSet<K>>,
+}
+
+impl<K, V> Default for Kind<K, V> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), by_file: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone, V: PartialEq + Clone> Kind<K, V> {
+    /// The object that counts.
+    fn find(&self, key: &K) -> Option<&V> {
+        self.objects.get(key)?.values().next()
+    }
+
+    /// The file holds these now. The keys of which another object counts now, or none; and those that are there twice,
+    /// with the file that counts and the one that does not.
+    fn replace(&mut self, file: &str, now: Vec<(K, V)>) -> (BTreeSet<K>, Vec<(K, String, String)>) {
+        let mut twice = Vec::new();
+        let mut keys = BTreeSet::new();
+        let mut before = BTreeMap::new();
+        for key in self.by_file.remove(file).unwrap_or_default() {
+            before.insert(key.clone(), self.find(&key).cloned());
+            if let Some(files) = self.objects.get_mut(&key) {
+                files.remove(file);
+                if files.is_empty() {
+                    self.objects.remove(&key);
+                }
+            }
+        }
+        for (key, object) in now {
+            before.entry(key.clone()).or_insert_with(|| self.find(&key).cloned());
+            if !keys.insert(key.clone()) {
+                twice.push((key, file.to_owned(), file.to_owned()));
+                continue;
+            }
+            let files = self.objects.entry(key.clone()).or_default();
+            files.insert(file.to_owned(), object);
+            let names: Vec<&String> = files.keys().collect();
+            twice.extend(names.get(1).map(|_| (key, names[0].clone(), file.to_owned())));
+        }
+        if !keys.is_empty() {
+            self.by_file.insert(file.to_owned(), keys);
+        }
+        let changed = before.into_iter().filter(|(key, was)| self.find(key) != was.as_ref());
+        (changed.map(|(key, _)| key).collect(), twice)
+    }
+}
+
+/// Pods and namespaces of all files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Files {
+    pods: Kind<PodKey, Pod>,
+    namespaces: Kind<String, Namespace>,
+}
+
+/// What a file's new content changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    pub(crate) pods: BTreeSet<PodKey>,
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+impl Files {
+    /// The file holds these now. What changed.
+    pub(crate) fn replace(
+        &mut self,
+        file: &str,
+        pods: Vec<Pod>,
+        namespaces: Vec<Namespace>,
+        notices: &mut Vec<Notice>,
+    ) -> Changed {
+        let pods = pods.into_iter().map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod));
+        let namespaces = namespaces.into_iter().map(|one| (one.name.clone(), one));
+        let (pods, pods_twice) = self.pods.replace(file, pods.collect());
+        let (namespaces, namespaces_twice) = self.namespaces.replace(file, namespaces.collect());
+        notices.extend(
+            pods_twice
+                .into_iter()
+                .map(|((namespace, name), counts, of)| twice(format!("pod {namespace}/{name}"), counts, of)),
+        );
+        notices.extend(
+            namespaces_twice
+                .into_iter()
+                .map(|(name, counts, of)| twice(format!("namespace {name}"), counts, of)),
+        );
+        Changed { pods, namespaces }
+    }
+
+    pub(crate) fn pod(&self, key: &PodKey) -> Option<&Pod> {
+        self.pods.find(key)
+    }
+
+    pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.find(&name.to_owned())
+    }
+}
+
+fn twice(object: String, counts: String, file: String) -> Notice {
+    Notice::Twice { object, counts, file }
+}

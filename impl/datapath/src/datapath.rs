@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The datapath of a node: what one thread of the agent owns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use controlplane::{Deltas, EndpointRow};
+use ipnet::IpNet;
+use maps::{
+    BpfMap, Bytes, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcConfig, LxcRow, PolicyMaps,
+    RuntimeConfig, names,
+};
+
+use crate::config::Pins;
+use crate::conntrack::{Collector, CollectorTotals, monotonic_s};
+use crate::events::EventReader;
+use crate::loader::{AttachMethod, Hook, MapSet, Side, load_host, load_lxc, remove_if_there};
+use crate::node::Node;
+use crate::order::Present;
+use crate::policy_table::PolicyTable;
+use crate::{DatapathConfig, DatapathError, bpffs, rows};
+
+/// The tables that realization writes.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub lxc: BpfMap<EndpointKey, EndpointInfo>,
+    pub lxc_by_id: BpfMap<u32, LxcRow>,
+    pub ep_config: BpfMap<u32, LxcConfig>,
+    pub ipcache: BpfMap<IpcacheKey, IpcacheEntry>,
+    pub policy: PolicyMaps,
+    pub runtime: BpfMap<u32, RuntimeConfig>,
+}
+
+/// An endpoint whose program is attached.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub row: EndpointRow,
+    /// What `cilium_lxc_by_id` says.
+    pub written: Option<LxcRow>,
+}
+
+/// What was done and what failed since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls that changed something.
+    pub rounds: u64,
+    /// Rows that could not be written, counted at each try.
+    pub failures: u64,
+}
+
+/// The datapath of a node.
+#[derive(Debug)]
+pub struct Datapath {
+    pub(crate) config: DatapathConfig,
+    pub(crate) pins: Pins,
+    pub(crate) method: AttachMethod,
+    pub(crate) node: Node,
+    pub(crate) host_ifindex: u32,
+    pub(crate) maps: MapSet,
+    pub(crate) tables: Tables,
+    pub(crate) program: OwnedFd,
+    pub(crate) endpoints: BTreeMap<u16, Endpoint>,
+    pub(crate) policies: BTreeMap<u16, PolicyTable>,
+    pub(crate) hosts: BTreeSet<IpAddr>,
+    /// What `cilium_ipcache` has; unknown until everything desired is known.
+    pub(crate) ipcache: Option<BTreeSet<IpNet>>,
+    pub(crate) pending: Deltas,
+    pub(crate) collector: Collector,
+    pub(crate) totals: Totals,
+}
+
+impl Present for Datapath {
+    fn endpoint(&self, id: u16) -> Option<&EndpointRow> {
+        self.endpoints.get(&id).map(|endpoint| &endpoint.row)
+    }
+
+    fn is_host(&self, address: IpAddr) -> bool {
+        self.hosts.contains(&address)
+    }
+}
+
+impl Datapath {
+    /// Brings up the node's part, in the calling thread's network namespace: pins, maps, devices, routes, sysctls, and
+    /// the programs of the node's devices. Maps and links of an agent before are taken over; programs are replaced
+    /// while they work.
+    ///
+    /// # Errors
+    /// [`DatapathError`]; what was brought up stays, and is taken over by the next start.
+    pub fn start(config: &DatapathConfig) -> Result<Self, DatapathError> {
+        Self::start_with(config, AttachMethod::probe()?)
+    }
+
+    /// As [`Datapath::start`], attaching programs by this method.
+    ///
+    /// # Errors
+    /// [`DatapathError`].
+    pub fn start_with(config: &DatapathConfig, method: AttachMethod) -> Result<Self, DatapathError> {
+        config.check()?;
+        let pins = Pins::new(&config.bpf_root);
+        bpffs::ensure(&pins)?;
+        let node = Node::here()?;
+        let host_ifindex = node.set_up(config)?;
+        let maps = MapSet::pinned(&pins.maps(), config.sizes())?;
+        let tables = Tables {
+            lxc: maps.typed(names::LXC)?,
+            lxc_by_id: maps.typed(names::LXC_BY_ID)?,
+            ep_config: maps.typed(names::EP_CONFIG)?,
+            ipcache: maps.typed(names::IPCACHE)?,
+            policy: PolicyMaps::open(&pins.maps().join(names::EP_TO_POLICY))?,
+            runtime: maps.typed(names::RUNTIME)?,
+        };
+        let program = load_lxc(&maps)?.program("from_container")?.as_fd().try_clone_to_owned();
+        let program = program.map_err(|e| crate::loader::file("keep", pins.root(), e))?;
+        let mut datapath = Self {
+            config: config.clone(),
+            collector: Collector::new(&maps)?,
+            pins,
+            method,
+            node,
+            host_ifindex,
+            maps,
+            tables,
+            program,
+            endpoints: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            hosts: BTreeSet::new(),
+            ipcache: None,
+            pending: Deltas::default(),
+            totals: Totals::default(),
+        };
+        datapath.start_epoch()?;
+        datapath.set_routers()?;
+        datapath.attach_host()?;
+        Ok(datapath)
+    }
+
+    /// The hooks of the node's devices, with the programs for them.
+    fn host_hooks(&self) -> Result<Vec<(Hook, &'static str)>, DatapathError> {
+        let links = self.pins.links();
+        let hook = |ifindex, side: Side, name: &str| Hook { ifindex, side, pin: links.join(name) };
+        let mut hooks = vec![(hook(self.host_ifindex, Side::Egress, "host_egress"), "from_host")];
+        for device in &self.config.native_devices {
+            let index = self.node.ifindex(device)?;
+            let mut netdev = |side: Side, program| {
+                let name = format!("netdev_{index}_{}", side.as_str());
+                hooks.push((hook(index, side, &name), program));
+            };
+            netdev(Side::Ingress, "from_netdev");
+            if self.config.masquerade {
+                netdev(Side::Egress, "to_netdev");
+            }
+        }
+        Ok(hooks)
+    }
+
+    /// Loads and attaches the programs of the node's devices, and takes away those of devices that are not ours any more.
+    fn attach_host(&mut self) -> Result<(), DatapathError> {
+        let masquerade = self.node.masquerade_addresses(&self.config)?;
+        let constants = rows::host_config(&self.config, &masquerade, self.host_ifindex);
+        let hooks = self.host_hooks()?;
+        let programs: Vec<&str> = hooks.iter().map(|(_, program)| *program).collect();
+        let loaded = load_host(&self.maps, &constants, &programs)?;
+        for (hook, program) in &hooks {
+            self.method.attach(loaded.program(program)?.as_fd(), hook)?;
+        }
+        let wanted: BTreeSet<_> = hooks.iter().map(|(hook, _)| hook.pin.clone()).collect();
+        for pin in crate::cleanup::pins_in(&self.pins.links())? {
+            let name = pin.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("netdev_") && !wanted.contains(&pin) {
+                remove_if_there(&pin)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Verdicts that an agent before may not have ended are found again. With a new map, connections may carry any
+    /// epoch: one by the clock has not been used yet.
+    fn start_epoch(&mut self) -> Result<(), DatapathError> {
+        let mut runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
+        if self.maps.created().iter().any(|name| name == names::RUNTIME) {
+            runtime.epoch = monotonic_s().wrapping_mul(1 << 8);
+        }
+        // Whoever listened to the agent before is not connected to this one.
+        let runtime = RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), monitor: 0, pad: [0; 2] };
+        Ok(self.tables.runtime.insert(&0, &runtime)?)
+    }
+
+    pub(crate) fn bump_epoch(&self) -> Result<(), DatapathError> {
+        let runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
+        let next = RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), ..runtime };
+        Ok(self.tables.runtime.insert(&0, &next)?)
+    }
+
+    pub(crate) fn routers(&self) -> Vec<IpAddr> {
+        self.config.pod_cidrs().map(|(_, router)| router.addr()).collect()
+    }
+
+    /// The pods' gateway is the node, before any table says so.
+    fn set_routers(&mut self) -> Result<(), DatapathError> {
+        for router in self.routers() {
+            self.tables.lxc.insert(&router.into(), &rows::host_info())?;
+            self.hosts.insert(router);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn hook(&self, id: u16, ifindex: u32) -> Hook {
+        Hook { ifindex, side: Side::Ingress, pin: self.pins.endpoint_link(id) }
+    }
+
+    /// Somebody listens to traces, with this level of aggregation (0 to 3), or nobody does.
+    ///
+    /// # Errors
+    /// [`DatapathError::Map`].
+    pub fn set_monitor(&mut self, level: Option<u32>) -> Result<(), DatapathError> {
+        let runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
+        let monitor = level.map_or(0, |level| 1 + level.min(3));
+        Ok(self.tables.runtime.insert(&0, &RuntimeConfig { monitor, ..runtime })?)
+    }
+
+    /// The ring of events. Its reader may move to another thread.
+    ///
+    /// # Errors
+    /// [`DatapathError::Attach`].
+    pub fn events(&self) -> Result<EventReader, DatapathError> {
+        EventReader::new(self.maps.handle(names::EVENTS)?)
+    }
+
+    /// Takes out connections that ended, for some milliseconds. Returns when it wants to be called again.
+    pub fn clean(&mut self, now: Instant) -> Duration {
+        self.collector.step(now)
+    }
+
+    /// What the cleaning has done.
+    pub const fn collector_totals(&self) -> CollectorTotals {
+        self.collector.totals()
+    }
+
+    /// What was done and what failed.
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// How programs are attached.
+    pub const fn method(&self) -> AttachMethod {
+        self.method
+    }
+
+    /// A shared map, with rows of these types.
+    ///
+    /// # Errors
+    /// [`DatapathError::Object`] if there is none of this name, [`DatapathError::Map`] if it has other rows.
+    pub fn map<K: Bytes, V: Bytes>(&self, name: &str) -> Result<BpfMap<K, V>, DatapathError> {
+        self.maps.typed(name)
+    }
+
+    /// The policy map of an endpoint.
+    pub fn policy_map(&self, id: u16) -> Option<&BpfMap<maps::PolicyKey, maps::PolicyEntry>> {
+        self.policies.get(&id).map(PolicyTable::map)
+    }
+}

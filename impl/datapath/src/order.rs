@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! In which order changes are written, so that the agent may die after any single write.
+//!
+//! A policy row is there before the ipcache row that makes it matter, and an endpoint's policy and program before the
+//! address by which it is reached. What goes, goes the other way round. At last comes the epoch, by which every verdict
+//! of before is found again. What is removed stays until all that is new is there: nothing that is allowed before and
+//! after is denied in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use controlplane::{Deltas, EndpointRow, IpcacheRow};
+use identity::NumericIdentity;
+use ipnet::IpNet;
+use policy::{PolicyEntry, PolicyKey};
+
+/// One write. Those next to each other that differ in their keys only may be done at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The endpoint's policy map is made and pinned, if it is not there.
+    MakePolicyMap(u16),
+    /// A row of it.
+    PolicyRow(u16, PolicyKey, PolicyEntry),
+    /// `cilium_ep_to_policy` leads to it.
+    PublishPolicyMap(u16),
+    /// `cilium_ep_config`, and the program at the endpoint's device.
+    Attach(u16),
+    /// `cilium_lxc_by_id`, with the lengths of ports' prefixes that its policy map has.
+    Row(u16),
+    /// `cilium_lxc`.
+    Address(u16, IpAddr),
+    /// `cilium_lxc`, for an address of the node.
+    HostAddress(IpAddr),
+    /// `cilium_ipcache`.
+    Ipcache(IpNet, IpcacheRow),
+    /// `cilium_ipcache`.
+    RemoveIpcache(IpNet),
+    /// `cilium_lxc`: of an endpoint or of the node.
+    RemoveAddress(IpAddr),
+    /// `cilium_lxc_by_id`.
+    RemoveRow(u16),
+    /// The program, then `cilium_ep_config`.
+    Detach(u16),
+    /// Connections of an endpoint that is no more.
+    FlushConntrack(u16),
+    /// A row of a policy map that stays.
+    RemovePolicyRow(u16, PolicyKey),
+    /// `cilium_ep_to_policy`, then the pin.
+    RemovePolicyMap(u16),
+    /// `cilium_runtime`.
+    Epoch,
+}
+
+/// What is there before.
+pub trait Present {
+    /// The row of an endpoint.
+    fn endpoint(&self, id: u16) -> Option<&EndpointRow>;
+    /// Whether the address is there as one of the node.
+    fn is_host(&self, address: IpAddr) -> bool;
+}
+
+/// The addresses of an endpoint.
+pub fn addresses(row: &EndpointRow) -> impl Iterator<Item = IpAddr> {
+    row.ipv4.map(IpAddr::V4).into_iter().chain(row.ipv6.map(IpAddr::V6))
+}
+
+/// Whether rows of this identity go before others and are never displaced by them: what is for anybody, and what has a
+/// reserved identity.
+pub const fn is_reserved(key: &PolicyKey) -> bool {
+    key.identity < NumericIdentity::FIRST_ALLOCATED
+}
+
+/// The writes that bring changes about.
+pub fn plan(deltas: &Deltas, present: &impl Present) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let endpoints = &deltas.endpoints;
+    let filled: BTreeSet<u16> = endpoints
+        .upserts
+        .iter()
+        .map(|(id, _)| *id)
+        .chain(deltas.policy.iter().map(|delta| delta.endpoint))
+        .filter(|id| !endpoints.removals.contains(id))
+        .collect();
+    writes.extend(filled.iter().copied().map(Write::MakePolicyMap));
+    for delta in deltas.policy.iter().filter(|delta| filled.contains(&delta.endpoint)) {
+        let (first, then): (Vec<_>, Vec<_>) =
+            delta.upserts.iter().copied().partition(|(key, _)| is_reserved(key));
+        writes.extend(
+            first.into_iter().chain(then).map(|(key, entry)| Write::PolicyRow(delta.endpoint, key, entry)),
+        );
+    }
+    writes.extend(filled.iter().copied().map(Write::PublishPolicyMap));
+    writes.extend(endpoints.upserts.iter().map(|(id, _)| Write::Attach(*id)));
+    writes.extend(filled.iter().copied().map(Write::Row));
+    for (id, row) in &endpoints.upserts {
+        writes.extend(addresses(row).map(|address| Write::Address(*id, address)));
+    }
+    plan_ipcache(deltas, present, &mut writes);
+    plan_removals(deltas, present, &filled, &mut writes);
+    if !writes.is_empty() {
+        writes.push(Write::Epoch);
+    }
+    writes
+}
+
+fn plan_ipcache(deltas: &Deltas, present: &impl Present, writes: &mut Vec<Write>) {
+    let host_address =
+        |prefix: &IpNet| (prefix.prefix_len() == prefix.max_prefix_len()).then(|| prefix.addr());
+    let mut no_host = Vec::new();
+    for (prefix, row) in &deltas.ipcache.upserts {
+        let Some(address) = host_address(prefix) else { continue };
+        if row.identity == NumericIdentity::HOST.as_u32() {
+            writes.push(Write::HostAddress(address));
+        } else if present.is_host(address) {
+            no_host.push(address);
+        }
+    }
+    writes.extend(deltas.ipcache.upserts.iter().map(|(prefix, row)| Write::Ipcache(*prefix, *row)));
+    writes.extend(deltas.ipcache.removals.iter().copied().map(Write::RemoveIpcache));
+    no_host.extend(
+        deltas.ipcache.removals.iter().filter_map(host_address).filter(|address| present.is_host(*address)),
+    );
+    // What is an endpoint's by now has been overwritten.
+    let taken: BTreeSet<IpAddr> =
+        deltas.endpoints.upserts.iter().flat_map(|(_, row)| addresses(row)).collect();
+    writes.extend(no_host.into_iter().filter(|address| !taken.contains(address)).map(Write::RemoveAddress));
+}
+
+fn plan_removals(deltas: &Deltas, present: &impl Present, filled: &BTreeSet<u16>, writes: &mut Vec<Write>) {
+    let endpoints = &deltas.endpoints;
+    let desired: BTreeMap<IpAddr, u16> = endpoints
+        .upserts
+        .iter()
+        .flat_map(|(id, row)| addresses(row).map(move |address| (address, *id)))
+        .collect();
+    let changed = endpoints.upserts.iter().map(|(id, _)| id).chain(&endpoints.removals);
+    for row in changed.filter_map(|id| present.endpoint(*id)) {
+        writes.extend(addresses(row).filter(|a| !desired.contains_key(a)).map(Write::RemoveAddress));
+    }
+    let gone = || endpoints.removals.iter().copied();
+    writes.extend(gone().map(Write::RemoveRow));
+    writes.extend(gone().map(Write::Detach));
+    writes.extend(gone().map(Write::FlushConntrack));
+    for delta in deltas.policy.iter().filter(|delta| filled.contains(&delta.endpoint)) {
+        writes.extend(delta.removals.iter().map(|key| Write::RemovePolicyRow(delta.endpoint, *key)));
+    }
+    let shrunk = deltas.policy.iter().filter(|d| !d.removals.is_empty() && filled.contains(&d.endpoint));
+    writes.extend(shrunk.map(|delta| Write::Row(delta.endpoint)));
+    writes.extend(gone().map(Write::RemovePolicyMap));
+}

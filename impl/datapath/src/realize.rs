@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bringing changes about: the plan, write by write, with what failed kept for another try.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use controlplane::{Deltas, EndpointRow, Failure, IpcacheRow};
+use ipnet::IpNet;
+use maps::{IpcacheEntry, LxcRow};
+use policy::{PolicyEntry, PolicyKey};
+
+use crate::datapath::Endpoint;
+use crate::order::{Write, addresses, plan};
+use crate::policy_table::PolicyTable;
+use crate::round::Round;
+use crate::{Datapath, DatapathError, parallel, rows};
+
+/// What the kernel is waited for.
+enum Waiting {
+    Publish(u16),
+    Attach(EndpointRow),
+}
+
+impl Datapath {
+    /// Brings changes about, and what failed before. Returns all rows that are not as desired afterwards.
+    pub fn apply(&mut self, deltas: &Deltas) -> Vec<Failure> {
+        if self.pending.is_empty() {
+            return self.run(deltas);
+        }
+        let mut all = std::mem::take(&mut self.pending);
+        all.merge(deltas.clone());
+        self.run(&all)
+    }
+
+    /// Tries again what failed.
+    pub fn retry(&mut self) -> Vec<Failure> {
+        let all = std::mem::take(&mut self.pending);
+        self.run(&all)
+    }
+
+    pub(crate) fn run(&mut self, deltas: &Deltas) -> Vec<Failure> {
+        let mut round = Round::new(deltas);
+        self.find_devices(&mut round);
+        let writes = plan(deltas, self);
+        let mut rest = writes.as_slice();
+        while let Some(first) = rest.first() {
+            let count = rest.iter().take_while(|write| is_one_group(first, write)).count();
+            let (group, after) = rest.split_at(count);
+            self.write(group, &mut round);
+            rest = after;
+        }
+        for id in &deltas.endpoints.removals {
+            if !round.removal_failed(*id) {
+                self.endpoints.remove(id);
+            }
+        }
+        let (pending, failures) = round.finish();
+        self.pending = pending;
+        self.totals.rounds += u64::from(!writes.is_empty());
+        self.totals.failures += failures.len() as u64;
+        failures
+    }
+
+    /// Indices that were not known to whoever made the row.
+    fn find_devices(&self, round: &mut Round) {
+        let mut missing = Vec::new();
+        for row in round.rows_mut().filter(|row| row.ifindex == 0) {
+            match self.node.ifindex(&row.interface) {
+                Ok(ifindex) => row.ifindex = ifindex,
+                Err(error) => missing.push((row.id, error)),
+            }
+        }
+        for (id, error) in missing {
+            round.fail_endpoint(id, &error);
+        }
+    }
+
+    /// Writes what may be written at once.
+    fn write(&mut self, group: &[Write], round: &mut Round) {
+        match &group[0] {
+            Write::MakePolicyMap(id) => self.make_policy_map(*id, round),
+            Write::PolicyRow(id, ..) => self.write_policy(*id, group, round),
+            Write::PublishPolicyMap(_) | Write::Attach(_) => self.publish_and_attach(group, round),
+            Write::Row(id) => self.write_row(*id, round),
+            Write::Address(id, address) => self.write_address(*id, *address, round),
+            Write::HostAddress(address) => self.write_host(*address, round),
+            Write::Ipcache(..) => self.write_ipcache(group, round),
+            Write::RemoveIpcache(_) => self.remove_ipcache(group, round),
+            Write::RemoveAddress(address) => self.remove_address(*address, round),
+            Write::RemoveRow(id) => {
+                if let Err(error) = self.tables.lxc_by_id.insert(&(*id).into(), &LxcRow::default()) {
+                    round.fail_removal(*id, &error);
+                }
+            }
+            Write::Detach(_) => self.detach(group, round),
+            Write::FlushConntrack(_) => {
+                let gone = group.iter().filter_map(|write| match write {
+                    Write::FlushConntrack(id) => Some(*id),
+                    _ => None,
+                });
+                self.collector.flush(gone, Instant::now());
+            }
+            Write::RemovePolicyRow(id, _) => self.remove_policy(*id, group, round),
+            Write::RemovePolicyMap(_) => self.remove_policy_maps(group, round),
+            Write::Epoch => {
+                if let Err(error) = self.bump_epoch() {
+                    round.fail_all(&error);
+                }
+            }
+        }
+    }
+
+    fn make_policy_map(&mut self, id: u16, round: &mut Round) {
+        if self.policies.contains_key(&id) {
+            return;
+        }
+        match PolicyTable::open(&self.pins.maps(), id, self.config.policy_map_max) {
+            Ok(table) => drop(self.policies.insert(id, table)),
+            Err(error) => round.fail_policy_map(id, &error),
+        }
+    }
+
+    fn write_policy(&mut self, id: u16, group: &[Write], round: &mut Round) {
+        let Some(table) = self.policies.get_mut(&id) else { return };
+        let rows: Vec<(PolicyKey, PolicyEntry)> = group
+            .iter()
+            .filter_map(|write| match write {
+                Write::PolicyRow(_, key, entry) => Some((*key, *entry)),
+                _ => None,
+            })
+            .collect();
+        for (key, entry, error) in table.upsert(&rows) {
+            round.fail_policy_row(id, key, entry, &error);
+        }
+    }
+
+    fn publish_and_attach(&mut self, group: &[Write], round: &mut Round) {
+        let waiting: Vec<Waiting> = group
+            .iter()
+            .filter_map(|write| match write {
+                Write::PublishPolicyMap(id) if !round.is_broken(*id) => Some(Waiting::Publish(*id)),
+                Write::Attach(id) => round.row(*id).cloned().map(Waiting::Attach),
+                _ => None,
+            })
+            .collect();
+        let this = &*self;
+        let done = parallel::each(waiting, |waiting| match waiting {
+            Waiting::Publish(id) => (id, None, this.publish(id)),
+            Waiting::Attach(row) => {
+                let attached = this.attach(&row);
+                (row.id, Some(row), attached)
+            }
+        });
+        for (id, row, result) in done {
+            match (result, row) {
+                (Err(error), _) => round.fail_endpoint(id, &error),
+                (Ok(()), Some(row)) => {
+                    self.collector.revive(id);
+                    let written = self.endpoints.get(&id).and_then(|endpoint| endpoint.written);
+                    self.endpoints.insert(id, Endpoint { row, written });
+                }
+                (Ok(()), None) => {}
+            }
+        }
+    }
+
+    fn publish(&self, id: u16) -> Result<(), DatapathError> {
+        self.policies.get(&id).map_or(Ok(()), |table| table.publish(&self.tables.policy))
+    }
+
+    /// First what the program must know, then the program.
+    fn attach(&self, row: &EndpointRow) -> Result<(), DatapathError> {
+        let before = self.endpoints.get(&row.id).map(|endpoint| endpoint.row.ifindex);
+        let config = rows::lxc_config(row, &self.config, self.host_ifindex);
+        self.tables.ep_config.insert(&row.ifindex, &config)?;
+        if self.config.enable_ipv4 && before != Some(row.ifindex) {
+            self.node.loose_source(&row.interface)?;
+        }
+        self.method.attach(self.program.as_fd(), &self.hook(row.id, row.ifindex))?;
+        if let Some(before) = before.filter(|before| *before != row.ifindex) {
+            self.tables.ep_config.remove(&before)?;
+        }
+        Ok(())
+    }
+
+    fn write_row(&mut self, id: u16, round: &mut Round) {
+        if round.is_broken(id) {
+            return;
+        }
+        let (Some(endpoint), Some(table)) = (self.endpoints.get_mut(&id), self.policies.get(&id)) else {
+            return;
+        };
+        let row = rows::lxc_row(&endpoint.row, table.prefixes());
+        if endpoint.written == Some(row) {
+            return;
+        }
+        match self.tables.lxc_by_id.insert(&id.into(), &row) {
+            Ok(()) => endpoint.written = Some(row),
+            Err(error) => round.fail_endpoint(id, &error),
+        }
+    }
+
+    fn write_address(&mut self, id: u16, address: IpAddr, round: &mut Round) {
+        let Some(row) = round.row(id) else { return };
+        match self.tables.lxc.insert(&address.into(), &rows::endpoint_info(row)) {
+            Ok(()) => drop(self.hosts.remove(&address)),
+            Err(error) => round.fail_endpoint(id, &error),
+        }
+    }
+
+    fn write_host(&mut self, address: IpAddr, round: &mut Round) {
+        match self.tables.lxc.insert(&address.into(), &rows::host_info()) {
+            Ok(()) => drop(self.hosts.insert(address)),
+            Err(error) => {
+                let host = IpcacheRow { identity: rows::host_info().sec_id, tunnel_endpoint: None };
+                round.fail_ipcache(address.into(), Some(host), &error);
+            }
+        }
+    }
+
+    fn write_ipcache(&mut self, group: &[Write], round: &mut Round) {
+        let rows: Vec<(IpNet, IpcacheRow)> = group
+            .iter()
+            .filter_map(|write| match write {
+                Write::Ipcache(prefix, row) => Some((*prefix, *row)),
+                _ => None,
+            })
+            .collect();
+        let kernel: Vec<_> = rows
+            .iter()
+            .map(|(prefix, row)| {
+                (rows::ipcache_key(*prefix), IpcacheEntry::new(row.identity, row.tunnel_endpoint))
+            })
+            .collect();
+        let mut refused: std::collections::HashMap<_, _> =
+            self.tables.ipcache.insert_all(&kernel).into_iter().collect();
+        for ((prefix, row), (key, _)) in rows.into_iter().zip(kernel) {
+            match refused.remove(&key) {
+                Some(error) => round.fail_ipcache(prefix, Some(row), &error),
+                None => {
+                    self.ipcache.as_mut().map(|known| known.insert(prefix));
+                }
+            }
+        }
+    }
+
+    fn remove_ipcache(&mut self, group: &[Write], round: &mut Round) {
+        let prefixes: Vec<IpNet> = group
+            .iter()
+            .filter_map(|write| match write {
+                Write::RemoveIpcache(prefix) => Some(*prefix),
+                _ => None,
+            })
+            .collect();
+        let keys: Vec<_> = prefixes.iter().copied().map(rows::ipcache_key).collect();
+        let mut refused: std::collections::HashMap<_, _> =
+            self.tables.ipcache.remove_all(&keys).into_iter().collect();
+        for (prefix, key) in prefixes.into_iter().zip(keys) {
+            match refused.remove(&key) {
+                Some(error) => round.fail_ipcache(prefix, None, &error),
+                None => {
+                    self.ipcache.as_mut().map(|known| known.remove(&prefix));
+                }
+            }
+        }
+    }
+
+    fn remove_address(&mut self, address: IpAddr, round: &mut Round) {
+        if self.routers().contains(&address) {
+            return;
+        }
+        match self.tables.lxc.remove(&address.into()) {
+            Ok(_) => drop(self.hosts.remove(&address)),
+            Err(error) => {
+                let owner = self.endpoints.values().find(|e| addresses(&e.row).any(|own| own == address));
+                match owner.map(|endpoint| endpoint.row.id) {
+                    Some(id) if round.row(id).is_some() => round.fail_endpoint(id, &error),
+                    Some(id) => round.fail_removal(id, &error),
+                    None => round.fail_ipcache(address.into(), None, &error),
+                }
+            }
+        }
+    }
+
+    fn detach(&self, group: &[Write], round: &mut Round) {
+        let gone = group.iter().filter_map(|write| match write {
+            Write::Detach(id) => {
+                Some((*id, self.endpoints.get(id).map_or(0, |endpoint| endpoint.row.ifindex)))
+            }
+            _ => None,
+        });
+        let done = parallel::each(gone.collect(), |(id, ifindex)| {
+            let detached = self.method.detach(&self.hook(id, ifindex));
+            (id, detached.and_then(|()| Ok(self.tables.ep_config.remove(&ifindex).map(drop)?)))
+        });
+        for (id, result) in done {
+            if let Err(error) = result {
+                round.fail_removal(id, &error);
+            }
+        }
+    }
+
+    fn remove_policy(&mut self, id: u16, group: &[Write], round: &mut Round) {
+        let Some(table) = self.policies.get_mut(&id) else { return };
+        let keys: Vec<PolicyKey> = group
+            .iter()
+            .filter_map(|write| match write {
+                Write::RemovePolicyRow(_, key) => Some(*key),
+                _ => None,
+            })
+            .collect();
+        for (key, error) in table.remove(&keys) {
+            round.fail_policy_removal(id, key, &error);
+        }
+    }
+
+    fn remove_policy_maps(&mut self, group: &[Write], round: &mut Round) {
+        let gone = group.iter().filter_map(|write| match write {
+            Write::RemovePolicyMap(id) => Some(*id),
+            _ => None,
+        });
+        let gone: Vec<u16> = gone.collect();
+        for id in &gone {
+            self.policies.remove(id);
+        }
+        let (directory, outer) = (self.pins.maps(), &self.tables.policy);
+        let done = parallel::each(gone, |id| (id, PolicyTable::delete(&directory, id, outer)));
+        for (id, result) in done {
+            if let Err(error) = result {
+                round.fail_removal(id, &error);
+            }
+        }
+    }
+}
+
+/// Whether the second may be written together with the first.
+fn is_one_group(first: &Write, second: &Write) -> bool {
+    match (first, second) {
+        (Write::PolicyRow(one, ..), Write::PolicyRow(other, ..))
+        | (Write::RemovePolicyRow(one, _), Write::RemovePolicyRow(other, _)) => one == other,
+        (Write::PublishPolicyMap(_) | Write::Attach(_), Write::PublishPolicyMap(_) | Write::Attach(_))
+        | (Write::Ipcache(..), Write::Ipcache(..))
+        | (Write::RemoveIpcache(_), Write::RemoveIpcache(_))
+        | (Write::Detach(_), Write::Detach(_))
+        | (Write::FlushConntrack(_), Write::FlushConntrack(_))
+        | (Write::RemovePolicyMap(_), Write::RemovePolicyMap(_)) => true,
+        _ => first == second,
+    }
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rules, identities and endpoints in; changes of policy maps out.
+
+mod group;
+mod prefixes;
+mod side;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use identity::{Labels, NumericIdentity};
+use ipnet::IpNet;
+
+use self::group::{Group, Surroundings};
+use self::prefixes::Prefixes;
+use crate::enforcement::Enforcement;
+use crate::map_state::{Direction, MapState, PolicyDelta};
+use crate::named_port::{Destinations, NamedPorts, PortName};
+use crate::repository::{Repository, StoredRule};
+use crate::selector_cache::SelectorCache;
+use crate::selector_index::SelectorIndex;
+
+pub(crate) use self::group::enforces;
+pub use self::prefixes::PrefixDelta;
+
+/// What holds for all endpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When policy is enforced, where an endpoint has no mode of its own.
+    pub enforcement: Enforcement,
+    /// Whether the node may always talk to its endpoints (`--allow-localhost=always`).
+    pub host_always_allowed: bool,
+}
+
+/// All that policy looks at in an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The labels of its identity.
+    pub labels: Labels,
+    /// Its named ports.
+    pub named_ports: NamedPorts,
+    /// Its own mode, if it has one.
+    pub enforcement: Option<Enforcement>,
+}
+
+/// A named port of a rule that means nothing: no destination has a port of this name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnresolvedPort {
+    /// The rule's number.
+    pub rule: u32,
+    /// The section of the rule.
+    pub direction: Direction,
+    /// The name.
+    pub name: PortName,
+}
+
+#[derive(Debug)]
+struct KnownRule {
+    stored: Arc<StoredRule>,
+    /// The groups that it selects.
+    groups: BTreeSet<u64>,
+}
+
+/// Keeps the policy map of each endpoint, and recomputes what a change touches and nothing else.
+///
+/// Changes gather until they are taken: several events, or an event undone, are one delta.
+#[derive(Debug)]
+pub struct Resolver {
+    options: Options,
+    cache: SelectorCache,
+    destinations: Destinations,
+    rules: BTreeMap<u32, KnownRule>,
+    /// The rules' endpoint selectors.
+    subjects: SelectorIndex<u32>,
+    groups: BTreeMap<u64, Group>,
+    group_of: HashMap<Endpoint, u64>,
+    endpoints: BTreeMap<u16, u64>,
+    /// Groups with changes that were not taken.
+    changed: BTreeSet<u64>,
+    prefixes: Prefixes,
+    next_group: u64,
+}
+
+impl Resolver {
+    /// Without identities, endpoints and rules.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            cache: SelectorCache::default(),
+            destinations: Destinations::default(),
+            rules: BTreeMap::new(),
+            subjects: SelectorIndex::default(),
+            groups: BTreeMap::new(),
+            group_of: HashMap::new(),
+            endpoints: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            prefixes: Prefixes::default(),
+            next_group: 0,
+        }
+    }
+
+    /// An identity that packets may carry: also the reserved ones, and those of prefixes. The same number with other
+    /// labels replaces.
+    pub fn identity_added(&mut self, identity: NumericIdentity, labels: &Labels) {
+        let identity = identity.as_u32();
+        if self.cache.labels(identity) == Some(labels) {
+            return;
+        }
+        let mut users = self.cache.users(identity);
+        self.cache.remove_identity(identity);
+        self.cache.add_identity(identity, labels);
+        users.extend(self.cache.users(identity));
+        self.refresh_identity(identity, users);
+    }
+
+    /// An identity that no packet carries any more.
+    pub fn identity_removed(&mut self, identity: NumericIdentity) {
+        let identity = identity.as_u32();
+        let users = self.cache.users(identity);
+        self.cache.remove_identity(identity);
+        self.refresh_identity(identity, users);
+    }
+
+    /// An endpoint that is new, or that has changed.
+    pub fn endpoint_changed(&mut self, id: u16, endpoint: Endpoint) {
+        let old = self.endpoints.get(&id).copied();
+        let known = self.group_of.get(&endpoint).copied();
+        if old.is_some() && old == known {
+            return;
+        }
+        let held = old.map_or(Some(MapState::new()), |group| self.leave(id, group));
+        let labels = endpoint.labels.clone();
+        let named = !endpoint.named_ports.is_empty();
+        self.destinations.add(&labels, &endpoint.named_ports);
+        let group = self.group_of.get(&endpoint).copied().unwrap_or_else(|| self.new_group(endpoint));
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.members.insert(id, held);
+        }
+        self.endpoints.insert(id, group);
+        self.changed.insert(group);
+        self.refresh_named(&labels, named);
+    }
+
+    /// An endpoint that is gone; there is no delta for it.
+    pub fn endpoint_removed(&mut self, id: u16) {
+        if let Some(group) = self.endpoints.remove(&id) {
+            self.leave(id, group);
+        }
+    }
+
+    /// Another mode for the endpoints that have none of their own.
+    pub fn set_enforcement(&mut self, enforcement: Enforcement) {
+        self.options.enforcement = enforcement;
+        self.change_all();
+    }
+
+    /// Whether the node may always talk to its endpoints.
+    pub fn set_host_always_allowed(&mut self, allowed: bool) {
+        self.options.host_always_allowed = allowed;
+        let host = BTreeSet::from([NumericIdentity::HOST.as_u32()]);
+        for (id, group) in &mut self.groups {
+            let mut around = around(&mut self.cache, &self.destinations, &self.options);
+            group.refresh(Direction::Ingress, &host, &mut around);
+            self.changed.insert(*id);
+        }
+    }
+
+    /// Takes over the rules of the repository: call it after a change of it.
+    pub fn rules_changed(&mut self, repository: &Repository) {
+        let mut removed: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let mut added: BTreeMap<u64, Vec<Arc<StoredRule>>> = BTreeMap::new();
+        let there = |rule: &KnownRule| {
+            repository.rule(rule.stored.id()).is_some_and(|stored| Arc::ptr_eq(stored, &rule.stored))
+        };
+        let gone: Vec<u32> = self.rules.iter().filter(|(_, rule)| !there(rule)).map(|(id, _)| *id).collect();
+        for id in gone {
+            for group in self.forget_rule(id) {
+                removed.entry(group).or_default().push(id);
+            }
+        }
+        for stored in repository
+            .rules()
+            .filter(|stored| !self.rules.contains_key(&stored.id()))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            for group in self.learn_rule(&stored) {
+                added.entry(group).or_default().push(Arc::clone(&stored));
+            }
+        }
+        let touched: BTreeSet<u64> = removed.keys().chain(added.keys()).copied().collect();
+        for id in touched {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let mut around = around(&mut self.cache, &self.destinations, &self.options);
+            let none = Vec::new();
+            let (removed, added) = (removed.get(&id), added.get(&id));
+            group.change(removed.unwrap_or(&Vec::new()), added.unwrap_or(&none), &mut around);
+            self.changed.insert(id);
+        }
+    }
+
+    /// Takes what changed in the endpoints' maps since it was last taken, by endpoint. The first delta of an endpoint is
+    /// all of its map, even if that is empty.
+    pub fn take_deltas(&mut self) -> Vec<PolicyDelta> {
+        let mut deltas = Vec::new();
+        for id in std::mem::take(&mut self.changed) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.take(&mut deltas);
+            }
+        }
+        deltas.sort_by_key(|delta| delta.endpoint);
+        deltas
+    }
+
+    /// All that the endpoint's map is to hold.
+    pub fn map_state(&self, endpoint: u16) -> Option<MapState> {
+        self.group(endpoint).map(Group::state)
+    }
+
+    /// Whether policy is enforced on the endpoint in this direction.
+    pub fn enforcing(&self, endpoint: u16, direction: Direction) -> Option<bool> {
+        self.group(endpoint).map(|group| group.enforcing()[direction as usize])
+    }
+
+    /// The prefixes that the rules name, exceptions too, but not `/0`: each needs an identity.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        self.prefixes.iter()
+    }
+
+    /// Takes what changed in the prefixes since it was last taken.
+    pub fn take_prefixes(&mut self) -> PrefixDelta {
+        self.prefixes.take()
+    }
+
+    /// Named ports of rules in force that no destination has: such a rule allows nothing there.
+    pub fn unresolved_ports(&self) -> BTreeSet<UnresolvedPort> {
+        let anywhere = self.destinations.names();
+        let mut unresolved = BTreeSet::new();
+        for group in self.groups.values() {
+            for direction in Direction::BOTH {
+                for (rule, name) in group.side(direction).names() {
+                    let known = match direction {
+                        Direction::Ingress => group.endpoint.named_ports.contains_key(name),
+                        Direction::Egress => anywhere.contains(name),
+                    };
+                    if !known {
+                        unresolved.insert(UnresolvedPort { rule, direction, name: name.clone() });
+                    }
+                }
+            }
+        }
+        unresolved
+    }
+
+    /// How many identities are known, and how many different selectors of peers are in use.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.cache.identities(), self.cache.selectors())
+    }
+
+    fn group(&self, endpoint: u16) -> Option<&Group> {
+        self.groups.get(self.endpoints.get(&endpoint)?)
+    }
+
+    /// The groups that the rule had selected.
+    fn forget_rule(&mut self, id: u32) -> BTreeSet<u64> {
+        let Some(known) = self.rules.remove(&id) else { return BTreeSet::new() };
+        self.subjects.remove(id);
+        self.prefixes.remove(known.stored.rule().prefixes());
+        known.groups
+    }
+
+    /// The groups that the rule selects.
+    fn learn_rule(&mut self, stored: &Arc<StoredRule>) -> BTreeSet<u64> {
+        let selector = stored.rule().endpoint_selector();
+        let selects = |group: &&Group| selector.matches(&group.endpoint.labels);
+        let groups: BTreeSet<u64> =
+            self.groups.iter().filter(|(_, group)| selects(group)).map(|(id, _)| *id).collect();
+        self.subjects.insert(stored.id(), selector);
+        self.prefixes.add(stored.rule().prefixes());
+        self.rules.insert(stored.id(), KnownRule { stored: Arc::clone(stored), groups: groups.clone() });
+        groups
+    }
+
+    fn new_group(&mut self, endpoint: Endpoint) -> u64 {
+        let id = self.next_group;
+        self.next_group += 1;
+        let mut selecting: Vec<Arc<StoredRule>> = Vec::new();
+        for rule in self.subjects.candidates(&endpoint.labels) {
+            let Some(known) = self.rules.get_mut(&rule) else { continue };
+            if known.stored.rule().endpoint_selector().matches(&endpoint.labels) {
+                known.groups.insert(id);
+                selecting.push(Arc::clone(&known.stored));
+            }
+        }
+        let mut group = Group::new(id, endpoint.clone());
+        group.change(&[], &selecting, &mut around(&mut self.cache, &self.destinations, &self.options));
+        self.groups.insert(id, group);
+        self.group_of.insert(endpoint, id);
+        id
+    }
+
+    /// Takes an endpoint out of its group. What its map holds: all changes that were taken.
+    fn leave(&mut self, endpoint: u16, id: u64) -> Option<MapState> {
+        let group = self.groups.get_mut(&id)?;
+        let held = group.members.remove(&endpoint)?.unwrap_or_else(|| group.taken());
+        let labels = group.endpoint.labels.clone();
+        let named = !group.endpoint.named_ports.is_empty();
+        self.destinations.remove(&labels, &group.endpoint.named_ports);
+        if group.members.is_empty() {
+            group.release(&mut self.cache);
+            self.group_of.remove(&group.endpoint);
+            self.groups.remove(&id);
+            self.changed.remove(&id);
+            for rule in self.subjects.candidates(&labels) {
+                if let Some(known) = self.rules.get_mut(&rule) {
+                    known.groups.remove(&id);
+                }
+            }
+        }
+        self.refresh_named(&labels, named);
+        Some(held)
+    }
+
+    fn change_all(&mut self) {
+        for (id, group) in &mut self.groups {
+            group.change(&[], &[], &mut around(&mut self.cache, &self.destinations, &self.options));
+            self.changed.insert(*id);
+        }
+    }
+
+    fn refresh_identity(&mut self, identity: u32, users: BTreeSet<(u64, Direction)>) {
+        let cells = BTreeSet::from([identity]);
+        let naming = self.groups.iter().filter(|(_, group)| group.side(Direction::Egress).has_names());
+        let naming: Vec<_> = naming.map(|(id, _)| (*id, Direction::Egress)).collect();
+        for (id, direction) in users.into_iter().chain(naming) {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let mut around = around(&mut self.cache, &self.destinations, &self.options);
+            group.refresh(direction, &cells, &mut around);
+            self.changed.insert(id);
+        }
+    }
+
+    /// The named ports of endpoints with these labels may have changed: that matters where they are the destination.
+    fn refresh_named(&mut self, labels: &Labels, named: bool) {
+        if !named {
+            return;
+        }
+        let cells: BTreeSet<u32> = self.cache.numbered(labels).collect();
+        for (id, group) in &mut self.groups {
+            if group.side(Direction::Egress).has_names() {
+                let mut around = around(&mut self.cache, &self.destinations, &self.options);
+                group.refresh(Direction::Egress, &cells, &mut around);
+                self.changed.insert(*id);
+            }
+        }
+    }
+}
+
+fn around<'a>(
+    cache: &'a mut SelectorCache,
+    destinations: &'a Destinations,
+    options: &'a Options,
+) -> Surroundings<'a> {
+    Surroundings { cache, destinations, options }
+}
