@@ -18,7 +18,7 @@ use crate::map_state::{Direction, MapState, PolicyDelta};
 use crate::named_port::{Destinations, NamedPorts, PortName};
 use crate::repository::{Repository, StoredRule};
 use crate::selector_cache::SelectorCache;
-use crate::selector_index::SelectorIndex;
+use crate::selector_index::{LabelIndex, SelectorIndex};
 
 pub(crate) use self::group::enforces;
 pub use self::prefixes::PrefixDelta;
@@ -73,6 +73,8 @@ pub struct Resolver {
     /// The rules' endpoint selectors.
     subjects: SelectorIndex<u32>,
     groups: BTreeMap<u64, Group>,
+    /// The groups' labels.
+    group_labels: LabelIndex<u64>,
     group_of: HashMap<Endpoint, u64>,
     endpoints: BTreeMap<u16, u64>,
     /// Groups with changes that were not taken.
@@ -91,6 +93,7 @@ impl Resolver {
             rules: BTreeMap::new(),
             subjects: SelectorIndex::default(),
             groups: BTreeMap::new(),
+            group_labels: LabelIndex::default(),
             group_of: HashMap::new(),
             endpoints: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -167,23 +170,15 @@ impl Resolver {
 
     /// Takes over the rules of the repository: call it after a change of it.
     pub fn rules_changed(&mut self, repository: &Repository) {
+        let (gone, new) = self.rules_unlike(repository);
         let mut removed: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         let mut added: BTreeMap<u64, Vec<Arc<StoredRule>>> = BTreeMap::new();
-        let there = |rule: &KnownRule| {
-            repository.rule(rule.stored.id()).is_some_and(|stored| Arc::ptr_eq(stored, &rule.stored))
-        };
-        let gone: Vec<u32> = self.rules.iter().filter(|(_, rule)| !there(rule)).map(|(id, _)| *id).collect();
         for id in gone {
             for group in self.forget_rule(id) {
                 removed.entry(group).or_default().push(id);
             }
         }
-        for stored in repository
-            .rules()
-            .filter(|stored| !self.rules.contains_key(&stored.id()))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        for stored in new {
             for group in self.learn_rule(&stored) {
                 added.entry(group).or_default().push(Arc::clone(&stored));
             }
@@ -257,6 +252,24 @@ impl Resolver {
         (self.cache.identities(), self.cache.selectors())
     }
 
+    /// Which rules are not in the repository any more, and which are new in it. Both lists are in the order of the
+    /// numbers, and as long as they go together no rule is looked at: ten thousand of them cost little.
+    fn rules_unlike(&self, repository: &Repository) -> (Vec<u32>, Vec<Arc<StoredRule>>) {
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        let mut known = self.rules.iter().peekable();
+        for stored in repository.rules() {
+            let same = |rule: &KnownRule| Arc::ptr_eq(&rule.stored, stored);
+            while let Some((id, _)) = known.next_if(|(id, rule)| !same(rule) && **id <= stored.id()) {
+                gone.push(*id);
+            }
+            if known.next_if(|(_, rule)| same(rule)).is_none() {
+                new.push(Arc::clone(stored));
+            }
+        }
+        gone.extend(known.map(|(id, _)| *id));
+        (gone, new)
+    }
+
     fn group(&self, endpoint: u16) -> Option<&Group> {
         self.groups.get(self.endpoints.get(&endpoint)?)
     }
@@ -272,9 +285,7 @@ impl Resolver {
     /// The groups that the rule selects.
     fn learn_rule(&mut self, stored: &Arc<StoredRule>) -> BTreeSet<u64> {
         let selector = stored.rule().endpoint_selector();
-        let selects = |group: &&Group| selector.matches(&group.endpoint.labels);
-        let groups: BTreeSet<u64> =
-            self.groups.iter().filter(|(_, group)| selects(group)).map(|(id, _)| *id).collect();
+        let groups = self.group_labels.selected(selector);
         self.subjects.insert(stored.id(), selector);
         self.prefixes.add(stored.rule().prefixes());
         self.rules.insert(stored.id(), KnownRule { stored: Arc::clone(stored), groups: groups.clone() });
@@ -294,6 +305,7 @@ impl Resolver {
         }
         let mut group = Group::new(id, endpoint.clone());
         group.change(&[], &selecting, &mut around(&mut self.cache, &self.destinations, &self.options));
+        self.group_labels.insert(id, &endpoint.labels);
         self.groups.insert(id, group);
         self.group_of.insert(endpoint, id);
         id
@@ -309,6 +321,7 @@ impl Resolver {
         if group.members.is_empty() {
             group.release(&mut self.cache);
             self.group_of.remove(&group.endpoint);
+            self.group_labels.remove(id);
             self.groups.remove(&id);
             self.changed.remove(&id);
             for rule in self.subjects.candidates(&labels) {
