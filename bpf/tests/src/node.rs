@@ -62,7 +62,7 @@ pub struct Node {
     uplink: u32,
     host_device: u32,
     maps: MapSet,
-    programs: [Loaded; 3],
+    programs: [Loaded; 2],
     policies: BTreeMap<u16, (BpfMap<PolicyKey, PolicyEntry>, RefCell<Vec<PolicyKey>>)>,
     rows: BpfMap<u32, LxcRow>,
     runtime: BpfMap<u32, RuntimeConfig>,
@@ -174,8 +174,7 @@ impl Node {
         let mut host = host_config(host_device);
         change(&mut host);
         let programs = [
-            load_lxc(&maps, &lxc_config(&a, host_device)).unwrap(),
-            load_lxc(&maps, &lxc_config(&b, host_device)).unwrap(),
+            load_lxc(&maps).unwrap(),
             load_host(&maps, &host, &["from_host", "from_netdev", "to_netdev"]).unwrap(),
         ];
         let node = Self {
@@ -199,7 +198,9 @@ impl Node {
 
     fn fill(&self) {
         let outer = PolicyMaps::new(MapHandle::try_from(self.maps.handle(names::EP_TO_POLICY).unwrap()).unwrap());
+        let configs: BpfMap<u32, LxcConfig> = self.maps.typed(names::EP_CONFIG).unwrap();
         for pod in [self.a, self.b] {
+            configs.insert(&pod.ifindex, &lxc_config(&pod, self.host_device)).unwrap();
             outer.set(pod.id, &self.policies[&pod.id].0).unwrap();
             self.set_options(&pod, lxc_options::DROP_NOTIFICATION);
             for family in crate::BOTH {
@@ -325,13 +326,12 @@ impl Node {
 
     /// From a pod's device, as it is.
     pub fn from_pod_raw(&self, pod: &Pod, frame: &[u8]) -> Outcome {
-        let which = usize::from(pod.id != self.a.id);
-        run(&self.programs[which], "from_container", pod.ifindex, frame)
+        run(&self.programs[0], "from_container", pod.ifindex, frame)
     }
 
     /// From the node's stack towards pods.
     pub fn from_host(&self, packet: Packet) -> Outcome {
-        run(&self.programs[2], "from_host", self.host_device, &packet.bytes())
+        run(&self.programs[1], "from_host", self.host_device, &packet.bytes())
     }
 
     /// From the network.
@@ -341,12 +341,12 @@ impl Node {
 
     /// From the network, as it is.
     pub fn from_netdev_raw(&self, frame: &[u8]) -> Outcome {
-        run(&self.programs[2], "from_netdev", self.uplink, frame)
+        run(&self.programs[1], "from_netdev", self.uplink, frame)
     }
 
     /// Out to the network.
     pub fn to_netdev(&self, packet: Packet) -> Outcome {
-        run(&self.programs[2], "to_netdev", self.uplink, &packet.macs(UPLINK_MAC, REMOTE_MAC).bytes())
+        run(&self.programs[1], "to_netdev", self.uplink, &packet.macs(UPLINK_MAC, REMOTE_MAC).bytes())
     }
 
     /// How many packets were counted with this reason, in this direction.
@@ -398,9 +398,9 @@ impl Node {
     pub fn verifier_work(&self) -> Vec<(String, [u32; 2])> {
         let names = [
             (&self.programs[0], "from_container"),
-            (&self.programs[2], "from_host"),
-            (&self.programs[2], "from_netdev"),
-            (&self.programs[2], "to_netdev"),
+            (&self.programs[1], "from_host"),
+            (&self.programs[1], "from_netdev"),
+            (&self.programs[1], "to_netdev"),
         ];
         names.map(|(loaded, name)| (name.to_owned(), work(&loaded.program(name).unwrap()))).into()
     }
