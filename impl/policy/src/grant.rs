@@ -48,7 +48,9 @@ impl Peer {
             return None;
         }
         if self.narrowed {
-            requires.iter().for_each(|required| selector.require(required));
+            // One that selects all requires nothing; taken over, its label would make this one select all as well.
+            let real = requires.iter().filter(|required| !selects_all(required));
+            real.for_each(|required| selector.require(required));
         }
         (!selector.is_wildcard()).then_some(selector)
     }

@@ -27,14 +27,12 @@ pub(super) struct Group {
     /// The members. One that came since changes were last taken has here what its map holds.
     pub(super) members: BTreeMap<u16, Option<MapState>>,
     sides: [Side; 2],
-    /// Whether each side was enforcing when changes were last taken; none before the first time.
-    told: Option<[bool; 2]>,
 }
 
 impl Group {
     pub(super) fn new(id: u64, endpoint: Endpoint) -> Self {
         let sides = Direction::BOTH.map(|direction| Side::new(id, direction));
-        Self { endpoint, members: BTreeMap::new(), sides, told: None }
+        Self { endpoint, members: BTreeMap::new(), sides }
     }
 
     pub(super) fn side(&self, direction: Direction) -> &Side {
@@ -102,13 +100,13 @@ impl Group {
         removals.extend(more_removals);
         upserts.sort();
         removals.sort();
+        // A side that begins or ceases to enforce changes an entry: the one that allows everything is then another.
         let enforcing = self.enforcing();
-        let told = self.told.replace(enforcing) == Some(enforcing);
         // Most changes come to members that are known: then nobody needs all of it.
         let state = if self.members.values().any(Option::is_some) { self.state() } else { MapState::new() };
         for (endpoint, held) in &mut self.members {
             let (upserts, removals) = match held.take() {
-                None if told && upserts.is_empty() && removals.is_empty() => continue,
+                None if upserts.is_empty() && removals.is_empty() => continue,
                 None => (upserts.clone(), removals.clone()),
                 Some(held) => difference(&held, &state),
             };
