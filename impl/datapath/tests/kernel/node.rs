@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A whole datapath on this machine's kernel, with pods, in a network namespace of its own. Needs root.
 
-mod bench;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use bench::{Bench, Pod};
+use crate::bench::{Bench, Pod};
 use controlplane::{Delta, Deltas, Desired, Row};
 use datapath::loader::{AttachMethod, Side};
 use datapath::{Datapath, DatapathConfig, DatapathError, cleanup};
@@ -20,7 +18,8 @@ fn allow_all() -> MapState {
     [Direction::Ingress, Direction::Egress].map(|direction| (PolicyKey::any(direction), ENTRY)).into()
 }
 
-fn policy(endpoint: u16, rows: MapState) -> PolicyDelta {
+/// Rows of an endpoint's policy map.
+pub fn policy(endpoint: u16, rows: MapState) -> PolicyDelta {
     PolicyDelta {
         endpoint,
         upserts: rows.into_iter().collect(),
@@ -31,7 +30,7 @@ fn policy(endpoint: u16, rows: MapState) -> PolicyDelta {
 }
 
 /// The endpoints with their addresses, allowed everything.
-fn made(pods: &[&Pod]) -> Deltas {
+pub fn made(pods: &[&Pod]) -> Deltas {
     Deltas {
         revision: 1,
         endpoints: Delta {
@@ -54,7 +53,8 @@ fn desired(pods: &[&Pod]) -> Desired {
     }
 }
 
-fn started(bench: &Bench) -> Datapath {
+/// A datapath as the bench configures it.
+pub fn started(bench: &Bench) -> Datapath {
     Datapath::start(&bench.config()).unwrap()
 }
 
@@ -320,6 +320,7 @@ fn cleanup_takes_everything_away_however_it_was_attached() {
             assert_eq!(bench.pins(), Vec::<String>::new());
             for ifindex in [native, one.row.ifindex, two.row.ifindex] {
                 assert!(bench.attached(ifindex, Side::Ingress, method).is_empty());
+                assert!(!bench.has_clsact(ifindex));
             }
             assert!(!bench.link_exists(datapath::HOST_DEVICE));
             // There is nothing left to take away.

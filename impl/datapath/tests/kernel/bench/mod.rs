@@ -79,6 +79,12 @@ impl Bench {
         Pod::new(self, id)
     }
 
+    /// Whether a device has a clsact qdisc: one cannot be deleted where there is none.
+    pub fn has_clsact(&self, ifindex: u32) -> bool {
+        let link = self.netlink.links().unwrap().into_iter().find(|link| link.index == ifindex).unwrap();
+        self.netlink.delete_clsact(&link).is_ok()
+    }
+
     /// The names of pinned maps.
     pub fn map_pins(&self) -> Vec<String> {
         let directory = self.bpffs().join("tc/globals");
