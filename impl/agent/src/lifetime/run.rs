@@ -89,7 +89,12 @@ impl Agent {
             tracing::warn!("--restore=false: endpoints of the agent before are taken away");
             super::Restored::default()
         };
-        tracing::info!(endpoints = restored.endpoints.len(), failed = restored.failed.len(), "restored");
+        tracing::info!(
+            endpoints = restored.endpoints.len(),
+            gone = restored.gone.len(),
+            failed = restored.failed.len(),
+            "restored"
+        );
 
         let (socket, monitor_socket) =
             (config.places.socket_path.clone(), config.places.monitor_socket.clone());
