@@ -86,6 +86,19 @@ impl Identities {
             .or_else(|| self.local.labels_of(identity))
     }
 
+    /// One that is permanent, or that somebody holds.
+    pub(crate) fn find(&self, identity: NumericIdentity) -> Option<IdentityView> {
+        let labels = self.labels_of(identity)?.clone();
+        let fixed = self.fixed_references.get(&identity).copied();
+        let references = match self.fixed_labels.contains_key(&identity) {
+            true if fixed.is_none() && !is_permanent(identity) => return None,
+            true => fixed.unwrap_or(0),
+            false if identity.is_local() => self.local.references(identity),
+            false => self.cluster.references(identity),
+        };
+        Some(IdentityView { identity, labels, references })
+    }
+
     /// Permanent ones and those that somebody holds, by number.
     pub(crate) fn view(&self) -> Vec<IdentityView> {
         let fixed = self.fixed_labels.iter().filter_map(|(identity, labels)| {

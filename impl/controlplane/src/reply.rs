@@ -134,8 +134,8 @@ pub enum Refusal {
     /// which is gone.
     #[error("not realized: {}", list(.0))]
     NotRealized(Vec<Failure>),
-    /// The agent starts, and too many requests wait for its sources.
-    #[error("the agent is starting, and {0} requests wait for its sources: try again")]
+    /// Too many requests wait already: for the sources when the agent starts, otherwise for the targets.
+    #[error("{0} requests wait already: try again")]
     Busy(usize),
 }
 
@@ -175,7 +175,8 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
-    /// An endpoint changed its state.
+    /// An endpoint is created, is not ready, is ready (when it is new, when it was not ready, and when somebody asked for
+    /// its regeneration) or is gone. Other changes of state are in its log.
     EndpointState {
         /// The endpoint.
         id: u16,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! All rules, in the order in which they came.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use identity::LabelArray;
@@ -98,18 +99,20 @@ impl Repository {
         mut rules: Vec<Rule>,
     ) -> (Revision, usize) {
         let before = self.rules.len();
+        let mut coming: HashMap<&Rule, Vec<usize>> = HashMap::new();
+        for (at, rule) in rules.iter().enumerate().rev() {
+            coming.entry(rule).or_default().push(at);
+        }
+        let mut stay = vec![false; rules.len()];
         self.rules.retain(|stored| {
             if stored.owner() != owner || !goes(&stored.rule) {
                 return true;
             }
-            match rules.iter().position(|rule| *rule == stored.rule) {
-                Some(again) => {
-                    rules.remove(again);
-                    true
-                }
-                None => false,
-            }
+            let again = coming.get_mut(&stored.rule).and_then(Vec::pop);
+            again.inspect(|at| stay[*at] = true).is_some()
         });
+        let mut stays = stay.into_iter();
+        rules.retain(|_| !stays.next().unwrap_or_default());
         let deleted = before - self.rules.len();
         self.revision += u64::from(deleted > 0 || !rules.is_empty());
         self.append(owner, rules);
@@ -188,6 +191,7 @@ mod tests {
             repository.rules().map(|stored| (stored.id(), stored.rule().labels().to_string())).collect();
         assert_eq!(numbered, [(1, "[unspec:first]".to_owned()), (2, "[unspec:second]".to_owned())]);
     }
+
     #[test]
     fn an_owner_replaces_no_rules_but_its_own_and_equal_ones_stay() {
         let rule = |label: &str| {

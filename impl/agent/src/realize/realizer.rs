@@ -82,33 +82,40 @@ impl<T> Clone for Realizer<T> {
 }
 
 impl<T: Target> Realizer<T> {
-    /// Starts the thread. `told` is called after each word for [`Realizer::latest`]; it must not wait.
+    /// Starts the thread. It makes the target itself, for a target need not be able to change threads. `told` is called
+    /// after each word for [`Realizer::latest`]; it must not wait.
     ///
     /// # Errors
-    /// When the kernel gives no thread.
-    pub fn start(
+    /// That of `make`, or when the kernel gives no thread.
+    pub fn start<E: From<io::Error> + Send + 'static>(
         files: StateFiles,
-        target: T,
+        make: impl FnOnce() -> Result<T, E> + Send + 'static,
         told: impl Fn() + Send + 'static,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
+    ) -> Result<(Self, JoinHandle<()>), E> {
         let (sender, receiver) = sync_channel(REALIZE_QUEUE);
         let (slot, statistics) = (Slot::default(), Arc::<Statistics>::default());
         let listening = Arc::<Mutex<Option<u32>>>::default();
-        let worker = Worker {
-            files,
-            target,
-            told,
-            slot: slot.clone(),
-            listening: listening.clone(),
-            told_listening: None,
-            statistics: statistics.clone(),
-            revision: 0,
-            failures: Vec::new(),
-            pause: RETRY_FIRST,
-            retry_at: None,
-        };
-        let thread = thread::Builder::new().name("realize".into()).spawn(move || worker.run(&receiver))?;
-        Ok((Self { sender, slot, listening, statistics }, thread))
+        let handle = Self { sender, slot, listening, statistics };
+        let shared = handle.clone();
+        let (made, making) = sync_channel(1);
+        let thread = thread::Builder::new().name("realize".into()).spawn(move || {
+            let target = match make() {
+                Ok(target) => target,
+                // Whoever starts it waits for this.
+                Err(error) => return made.send(Err(error)).unwrap_or_default(),
+            };
+            if made.send(Ok(())).is_ok() {
+                let Self { sender, slot, listening, statistics } = shared;
+                // The thread must not keep its own queue open.
+                drop(sender);
+                Worker::new(files, target, told, slot, listening, statistics).run(&receiver);
+            }
+        })?;
+        match making.recv() {
+            Ok(Ok(())) => Ok((handle, thread)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other("the realizing thread panicked when it started").into()),
+        }
     }
 
     /// Hands changes over, waiting while the queue is full. Without the thread, nothing happens: the agent is ending.
@@ -186,6 +193,29 @@ struct Worker<T, F> {
 }
 
 impl<T: Target, F: Fn()> Worker<T, F> {
+    fn new(
+        files: StateFiles,
+        target: T,
+        told: F,
+        slot: Slot,
+        listening: Arc<Mutex<Option<u32>>>,
+        statistics: Arc<Statistics>,
+    ) -> Self {
+        Self {
+            files,
+            target,
+            told,
+            slot,
+            listening,
+            told_listening: None,
+            statistics,
+            revision: 0,
+            failures: Vec::new(),
+            pause: RETRY_FIRST,
+            retry_at: None,
+        }
+    }
+
     fn run(mut self, receiver: &Receiver<Message<T>>) {
         let mut clean_at = Instant::now();
         loop {

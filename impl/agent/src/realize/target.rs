@@ -42,8 +42,19 @@ pub struct PacketCount {
     pub bytes: u64,
 }
 
+/// Why there is no datapath.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TargetError(pub String);
+
+impl From<std::io::Error> for TargetError {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// A datapath: the kernel's, or another value in tests. All calls come from one thread.
-pub trait Target: Send + 'static {
+pub trait Target: 'static {
     /// Brings changes about. Returns all rows that are not as desired afterwards, also those of earlier calls.
     fn apply(&mut self, deltas: &Deltas) -> Vec<Failure>;
 

@@ -7,71 +7,11 @@ use std::time::{Duration, Instant};
 
 use controlplane::{Delta, Deltas, Desired, EndpointRow, EndpointState, Failure, Row};
 
-use super::{Latest, MapDump, MapSummary, PacketCount, Realizer, StateFiles, Target};
+use super::{Latest, Realizer, StateFiles};
+use crate::memory::Memory;
 use crate::state::StateDir;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Keeps what it is told, and refuses endpoints that it is told to refuse.
-#[derive(Default)]
-struct Memory {
-    endpoints: BTreeMap<u16, EndpointRow>,
-    refused: BTreeMap<u16, EndpointRow>,
-    refuse: bool,
-}
-
-impl Memory {
-    fn failures(&self) -> Vec<Failure> {
-        let failure = |id: &u16| Failure { row: Row::Endpoint(*id), reason: "refused".into() };
-        self.refused.keys().map(failure).collect()
-    }
-}
-
-impl Target for Memory {
-    fn apply(&mut self, deltas: &Deltas) -> Vec<Failure> {
-        for (id, row) in &deltas.endpoints.upserts {
-            let table = if self.refuse { &mut self.refused } else { &mut self.endpoints };
-            table.insert(*id, row.clone());
-        }
-        for id in &deltas.endpoints.removals {
-            self.endpoints.remove(id);
-            self.refused.remove(id);
-        }
-        self.failures()
-    }
-
-    fn resync(&mut self, desired: &Desired) -> Vec<Failure> {
-        self.endpoints.clone_from(&desired.endpoints);
-        self.failures()
-    }
-
-    fn retry(&mut self) -> Vec<Failure> {
-        if !self.refuse {
-            self.endpoints.append(&mut self.refused);
-        }
-        self.failures()
-    }
-
-    fn listen(&mut self, _: Option<u32>) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn clean(&mut self, _: Instant) -> Duration {
-        Duration::from_secs(60)
-    }
-
-    fn maps(&self) -> Vec<MapSummary> {
-        Vec::new()
-    }
-
-    fn dump(&self, _: &str, _: usize) -> Option<Result<MapDump, String>> {
-        None
-    }
-
-    fn packets(&self) -> Result<Vec<PacketCount>, String> {
-        Ok(Vec::new())
-    }
-}
 
 fn row(id: u16) -> EndpointRow {
     EndpointRow {
@@ -125,8 +65,12 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let files = StateFiles::new(StateDir::open(dir.path()).unwrap());
         let (sender, told) = channel();
-        let (realizer, thread) =
-            Realizer::start(files, target, move || sender.send(()).unwrap_or_default()).unwrap();
+        let (realizer, thread) = Realizer::start(
+            files,
+            || Ok::<_, std::io::Error>(target),
+            move || sender.send(()).unwrap_or_default(),
+        )
+        .unwrap();
         Self { dir, realizer, thread, told }
     }
 

@@ -41,7 +41,9 @@ impl<T: Target> Api<T> {
         let expires = match parameter(query, "expiration")?.as_deref() {
             None | Some("true") => true,
             Some("false") => false,
-            Some(other) => return Err(Refused::field("expiration", format!("{other:?} is not true or false"))),
+            Some(other) => {
+                return Err(Refused::field("expiration", format!("{other:?} is not true or false")));
+            }
         };
         let request = IpamRequest::Allocate { family, owner: owner(query)?, expires };
         let answer = self.request(move |ticket| Event::Ipam { ticket, request }).await?;

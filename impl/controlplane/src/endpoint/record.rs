@@ -42,6 +42,8 @@ pub(crate) struct Endpoint {
     /// Revision of the rules that the targets have for it.
     pub(crate) realized_policy: u64,
     pub(crate) failures: Vec<Failure>,
+    /// Whether it is told when it is ready: it is new, was not ready, or somebody asked for it to be done again.
+    pub(crate) announce: bool,
     pub(crate) since: Timestamp,
     pub(crate) log: Log,
 }
@@ -62,6 +64,7 @@ impl Endpoint {
             told: 0,
             realized_policy: 0,
             failures: Vec::new(),
+            announce: true,
             since,
             log: Log::default(),
         }

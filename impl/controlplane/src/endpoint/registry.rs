@@ -16,6 +16,8 @@ pub(crate) struct Registry {
     endpoints: BTreeMap<u16, Endpoint>,
     by_reference: BTreeMap<EndpointRef, u16>,
     by_interface: BTreeMap<String, u16>,
+    /// A pod may have more than one while an old one is not deleted yet: the last to come is the pod's.
+    by_pod: BTreeMap<PodKey, Vec<u16>>,
     by_namespace: BTreeMap<String, BTreeSet<u16>>,
     /// The number given last: the search for a free one begins after it.
     last_id: u16,
@@ -25,6 +27,9 @@ impl Registry {
     pub(crate) fn find(&self, reference: &EndpointRef) -> Option<&Endpoint> {
         let id = match reference {
             EndpointRef::Local(id) => id,
+            EndpointRef::PodName { namespace, name } => {
+                self.of_pod(&(namespace.clone(), name.clone())).last()?
+            }
             other => self.by_reference.get(other)?,
         };
         self.endpoints.get(id)
@@ -51,10 +56,9 @@ impl Registry {
         self.endpoints.into_values().collect()
     }
 
-    /// The endpoint of a pod.
-    pub(crate) fn of_pod(&self, (namespace, name): &PodKey) -> Option<u16> {
-        let reference = EndpointRef::PodName { namespace: namespace.clone(), name: name.clone() };
-        self.by_reference.get(&reference).copied()
+    /// The endpoints of a pod, the last to come last.
+    pub(crate) fn of_pod(&self, pod: &PodKey) -> &[u16] {
+        self.by_pod.get(pod).map_or(&[], Vec::as_slice)
     }
 
     /// The endpoints of a namespace's pods.
@@ -126,6 +130,9 @@ impl Registry {
             self.by_reference.entry(reference).or_insert(endpoint.id);
         }
         self.by_interface.entry(request.interface.clone()).or_insert(endpoint.id);
+        if !request.k8s_pod_name.is_empty() {
+            self.by_pod.entry(pod_of(request)).or_default().push(endpoint.id);
+        }
         if !request.k8s_namespace.is_empty() {
             self.by_namespace.entry(request.k8s_namespace.clone()).or_default().insert(endpoint.id);
         }
@@ -142,6 +149,12 @@ impl Registry {
         if own(self.by_interface.get(&request.interface)) {
             self.by_interface.remove(&request.interface);
         }
+        if let Some(ids) = self.by_pod.get_mut(&pod_of(request)) {
+            ids.retain(|id| *id != endpoint.id);
+            if ids.is_empty() {
+                self.by_pod.remove(&pod_of(request));
+            }
+        }
         if let Some(ids) = self.by_namespace.get_mut(&request.k8s_namespace) {
             ids.remove(&endpoint.id);
             if ids.is_empty() {
@@ -151,18 +164,17 @@ impl Registry {
     }
 }
 
-/// All by which an endpoint can be asked for besides its number.
+fn pod_of(request: &EndpointRequest) -> PodKey {
+    (request.k8s_namespace.clone(), request.k8s_pod_name.clone())
+}
+
+/// What no two endpoints may have, besides the number.
 fn references(request: &EndpointRequest) -> impl Iterator<Item = EndpointRef> {
     let named =
         |text: &str, make: fn(String) -> EndpointRef| (!text.is_empty()).then(|| make(text.to_owned()));
-    let pod = (!request.k8s_pod_name.is_empty()).then(|| EndpointRef::PodName {
-        namespace: request.k8s_namespace.clone(),
-        name: request.k8s_pod_name.clone(),
-    });
     [
         named(&request.container_id, EndpointRef::ContainerId),
         named(&request.container_name, EndpointRef::ContainerName),
-        pod,
         request.ipv4.map(EndpointRef::Ipv4),
         request.ipv6.map(EndpointRef::Ipv6),
     ]

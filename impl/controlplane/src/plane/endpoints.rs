@@ -11,7 +11,7 @@ use crate::endpoint::{Endpoint, EndpointRef, LogCode, State, labels};
 use crate::event::{EndpointPatch, EndpointRequest, LabelChange, Ticket, Timestamp};
 use crate::ipcache::Layer;
 use crate::options::EndpointOptions;
-use crate::reply::{Answer, Refusal};
+use crate::reply::{Answer, Notice, Refusal};
 
 impl ControlPlane {
     pub(super) fn create(
@@ -38,6 +38,8 @@ impl ControlPlane {
             return Err(refusal);
         }
         self.take_addresses(id)?;
+        let created = Notice::EndpointState { id, state: Some(State::Creating), reason: String::new() };
+        self.notices.push(created);
         if sync_build {
             self.wait(ticket, About::Created(id));
         } else {
@@ -158,6 +160,9 @@ impl ControlPlane {
     pub(super) fn regenerate(&mut self, reference: &EndpointRef, now: Timestamp) -> Result<u16, Refusal> {
         let id = self.living(reference)?.id;
         self.note(id, now, "regeneration asked for");
+        if let Some(endpoint) = self.endpoints.find_mut(id) {
+            endpoint.announce = true;
+        }
         self.dirty.insert(id);
         self.again.insert(id);
         Ok(id)

@@ -29,8 +29,11 @@ use crate::rules::Rules;
 use crate::table::Table;
 use realize::Waiter;
 
-/// How many requests may wait for the sources when the agent starts; more are refused as busy.
-const MOST_QUEUED: usize = 4096;
+/// How many requests may wait for the sources when the agent starts, and later for the targets; more are refused as busy.
+const MOST_WAITING: usize = 4096;
+/// Of how many revisions that are not realized it is known which rules they have. Of more, the rules count as realized
+/// with a later one.
+const MOST_REVISIONS: usize = 1024;
 
 /// The one owner of what is desired: endpoints, addresses, identities, ipcache, policy.
 #[derive(Debug)]
@@ -141,7 +144,12 @@ impl ControlPlane {
     /// notice.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Effects {
         if self.started {
-            self.dispatch(event, now);
+            match event.ticket() {
+                Some(ticket) if self.waiters.len() >= MOST_WAITING => {
+                    self.replies.push((ticket, Err(Refusal::Busy(MOST_WAITING))));
+                }
+                _ => self.dispatch(event, now),
+            }
         } else {
             self.collect(event, now);
         }

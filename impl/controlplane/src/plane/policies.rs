@@ -48,7 +48,7 @@ impl ControlPlane {
             return;
         }
         self.rules.replace_of_file(file, objects.rules);
-        let of_pods = changed.pods.iter().filter_map(|key| self.endpoints.of_pod(key));
+        let of_pods = changed.pods.iter().flat_map(|pod| self.endpoints.of_pod(pod)).copied();
         let of_namespaces = changed.namespaces.iter().flat_map(|name| self.endpoints.of_namespace(name));
         let affected: std::collections::BTreeSet<u16> = of_pods.chain(of_namespaces).collect();
         for id in affected {

@@ -41,7 +41,7 @@ impl ControlPlane {
 
     /// An identity in use.
     pub fn identity(&self, identity: NumericIdentity) -> Option<IdentityView> {
-        self.identities.view().into_iter().find(|view| view.identity == identity)
+        self.identities.find(identity)
     }
 
     /// The pools of addresses.

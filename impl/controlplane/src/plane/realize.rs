@@ -89,7 +89,6 @@ impl ControlPlane {
         if endpoint.state == State::Disconnecting {
             return;
         }
-        let before = endpoint.state;
         let first = endpoint.failures.first().map(|failure| format!("{}: {}", failure.row, failure.reason));
         let (state, reason) = match first {
             Some(reason) => (State::NotReady, reason),
@@ -102,16 +101,22 @@ impl ControlPlane {
                 None => (State::Ready, String::new()),
             },
         };
-        endpoint.enter(state, now, reason.clone());
+        let entered = endpoint.enter(state, now, reason.clone());
+        let told = match state {
+            State::Ready => std::mem::take(&mut endpoint.announce),
+            State::NotReady => {
+                endpoint.announce = true;
+                entered
+            }
+            _ => false,
+        };
         if state == State::Ready {
             endpoint.realized_policy = realized_policy;
             self.unsettled.remove(&id);
         } else {
             self.unsettled.insert(id);
         }
-        let noticed = [State::NotReady, State::Ready].contains(&state)
-            && [State::NotReady, State::Creating].contains(&before);
-        if state != before && (noticed || state == State::NotReady) {
+        if told {
             self.notices.push(Notice::EndpointState { id, state: Some(state), reason });
         }
     }

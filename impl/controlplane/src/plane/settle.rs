@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use policy::{Direction, PolicyDelta};
 
-use super::ControlPlane;
+use super::{ControlPlane, MOST_REVISIONS};
 use crate::deltas::{Deltas, NodeState};
 use crate::event::Timestamp;
 
@@ -119,9 +119,10 @@ impl ControlPlane {
 
     /// The rules of now are realized with the last revision that was told.
     fn note_policy_revision(&mut self) {
-        let policy = self.rules.revision();
+        let (policy, waiting) = (self.rules.revision(), self.policy_of.len());
         match self.policy_of.back_mut() {
             Some((of, last)) if *of == self.revision => *last = policy,
+            Some(back) if waiting == MOST_REVISIONS => *back = (self.revision, policy),
             _ if self.realized < self.revision => self.policy_of.push_back((self.revision, policy)),
             _ => self.realized_policy = policy,
         }

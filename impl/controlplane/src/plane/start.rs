@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use identity::{NumericIdentity, cidr};
 
-use super::{ControlPlane, MOST_QUEUED};
+use super::{ControlPlane, MOST_WAITING};
 use crate::deltas::EndpointState;
 use crate::endpoint::Endpoint;
 use crate::event::{Event, SourceName, Ticket, Timestamp};
@@ -28,8 +28,8 @@ impl ControlPlane {
     }
 
     fn queue(&mut self, ticket: Ticket, event: Event, now: Timestamp) {
-        if self.queued.len() >= MOST_QUEUED {
-            self.replies.push((ticket, Err(Refusal::Busy(MOST_QUEUED))));
+        if self.queued.len() >= MOST_WAITING {
+            self.replies.push((ticket, Err(Refusal::Busy(MOST_WAITING))));
         } else {
             self.queued.push_back((event, now));
         }

@@ -30,7 +30,7 @@ pub const MAX_PEERS: usize = 16_384;
 pub const MAX_EXCEPT: usize = 1_024;
 
 /// Who may talk to the endpoints that a selector selects, and to whom they may talk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
     endpoint_selector: EndpointSelector,
     ingress: Option<Vec<PeerRule>>,
@@ -42,7 +42,7 @@ pub struct Rule {
 /// An entry of a rule's `ingress` or `egress`. What it allows is what some peer of it does on some port of it. Without
 /// peers (every list of them empty) it speaks of anybody, without ports of any port; with neither it allows nothing,
 /// but what the rule selects is closed in this direction. An empty list is as if the field were not there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PeerRule {
     /// `fromEndpoints` or `toEndpoints`.
     pub endpoints: Vec<EndpointSelector>,
@@ -76,7 +76,7 @@ impl PeerRule {
 }
 
 /// An entry of `fromCIDRSet` or `toCIDRSet`: a prefix without parts of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CidrRule {
     /// The prefix.
     pub cidr: IpNet,
@@ -85,14 +85,14 @@ pub struct CidrRule {
 }
 
 /// An entry of `toPorts`: any one of these ports. With no port it allows nothing, as in 1.4.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PortRule {
     /// The ports.
     pub ports: Vec<PortProtocol>,
 }
 
 /// Destination ports of one protocol. [`Protocol::Any`] means TCP, UDP and SCTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PortProtocol {
     /// Which ports.
     pub ports: L4Ports,
@@ -101,7 +101,7 @@ pub struct PortProtocol {
 }
 
 /// Ports as a rule names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum L4Ports {
     /// Every port of the protocol; written `"0"`.
     All,
