@@ -77,7 +77,8 @@ mod tests {
             tracing::error!("two");
             tracing::info!("not this");
         });
-        let text = crate::metrics::text(&crate::metrics::gather(&counters, &crate::metrics::Snapshot::default()));
+        let text =
+            crate::metrics::text(&crate::metrics::gather(&counters, &crate::metrics::Snapshot::default()));
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("errors_warnings_total{level=\"error\",subsystem=\"logging\"} 1"), "{text}");
         assert!(text.contains("errors_warnings_total{level=\"warning\",subsystem=\"logging\"} 1"), "{text}");

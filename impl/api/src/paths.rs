@@ -49,6 +49,9 @@ pub const METRICS: &str = "/v1/metrics/";
 /// What a bug report needs: `GET`.
 pub const DEBUGINFO: &str = "/v1/debuginfo";
 
+/// The header in which a reply to [`MAP`] says how many entries it left out.
+pub const ENTRIES_LEFT_OUT: &str = "x-entries-left-out";
+
 /// Paths of 1.4 that are not there, and which feature is missing: the agent answers 501 on them.
 pub const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("/v1/service", "services"),

@@ -80,6 +80,16 @@ fn a_reply_with_a_length_is_read() {
 }
 
 #[test]
+fn entries_that_a_reply_left_out_are_counted() {
+    let body = r#"{"path":"/x","cache":[]}"#;
+    let header = "HTTP/1.1 200 OK\r\nX-Entries-Left-Out: 7\r\nContent-Length: ";
+    let server = Server::answering(format!("{header}{}\r\n\r\n{body}", body.len()));
+    assert_eq!(server.client().map("cilium_lxc").unwrap().1, 7);
+    let server = Server::answering(reply("200 OK", body));
+    assert_eq!(server.client().map("cilium_lxc").unwrap().1, 0);
+}
+
+#[test]
 fn a_reply_in_chunks_is_read() {
     let server = Server::answering(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[{\"id\r\n7;x=y\r\n\":2},{}\r\n1\r\n]\r\n0\r\n\r\n",

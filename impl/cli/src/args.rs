@@ -34,7 +34,7 @@ pub(crate) struct Global {
     /// The agent's socket: a path or unix://PATH [default: $CILIUM_SOCK or /var/run/cilium/cilium.sock]
     #[arg(short = 'H', long, global = true, value_name = "SOCKET")]
     pub host: Option<String>,
-    /// Print each request and what came back on standard error
+    /// Print on standard error what is asked of the agent, and what comes back
     #[arg(short = 'D', long, global = true)]
     pub debug: bool,
 }

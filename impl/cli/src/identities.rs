@@ -23,7 +23,7 @@ pub(crate) enum Command {
 pub(crate) struct Get {
     /// A number, or a reserved name such as host
     id: Option<NumericIdentity>,
-    /// The identity that has exactly these labels, such as k8s:app=web
+    /// Identities that have all these labels, such as k8s:app=web
     #[arg(long, value_delimiter = ',')]
     label: Vec<String>,
     #[command(flatten)]

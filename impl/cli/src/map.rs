@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::CliError;
 use crate::output::OutputArguments;
-use crate::session::Session;
+use crate::session::{Session, note};
 use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +41,10 @@ impl Command {
 }
 
 fn get(arguments: &Get, session: &mut Session<'_>) -> Result<(), CliError> {
-    let map = session.client()?.map(&arguments.name)?;
+    let (map, left_out) = session.client()?.map(&arguments.name)?;
+    if left_out > 0 {
+        note(&format!("{left_out} more entries are not shown: `{} bpf` reads whole maps", session.program()));
+    }
     if arguments.output.print(&map, session)? {
         return Ok(());
     }

@@ -45,7 +45,9 @@ pub(crate) fn run(arguments: &Arguments, session: &mut Session<'_>) -> Result<()
         related: arguments.related_to.iter().copied().collect(),
         payload: arguments.hex,
     };
-    let events = Events::open(session.monitor_socket()?, &request)?;
+    let socket = session.monitor_socket()?;
+    session.debug(|| format!("listen at {} for {request:?}", socket.display()));
+    let events = Events::open(socket, &request)?;
     note("Listening for events. Press Ctrl-C to quit");
     for event in events {
         let event = event?;

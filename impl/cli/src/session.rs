@@ -50,6 +50,13 @@ impl<'a> Session<'a> {
         Ok(client.path().with_file_name(name))
     }
 
+    /// A line for those who look for a fault.
+    pub fn debug(&self, text: impl FnOnce() -> String) {
+        if self.global.debug {
+            note(&text());
+        }
+    }
+
     /// Where output goes.
     pub fn output(&mut self) -> &mut dyn Write {
         self.output

@@ -49,9 +49,13 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
     /// The map behind a handle, with the name that it is to have in errors: the kernel keeps 15 bytes of it.
     ///
     /// # Errors
-    /// [`MapError::Layout`] if its rows are of other sizes.
+    /// [`MapError::Layout`] if its rows are of other sizes, [`MapError::PerCpu`] if they have many values.
     pub fn new(name: impl Into<String>, handle: MapHandle) -> Result<Self, MapError> {
         let name = name.into();
+        // The kernel would write a value for each CPU where there is room for one.
+        if handle.map_type().is_percpu() {
+            return Err(MapError::PerCpu { map: name });
+        }
         // Sizes of our own structs, a few dozen bytes.
         let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
         if (handle.key_size(), handle.value_size()) == (key, value) {
@@ -69,7 +73,7 @@ impl<K: Bytes, V: Bytes> BpfMap<K, V> {
     /// The map that is pinned there.
     ///
     /// # Errors
-    /// [`MapError::Open`], [`MapError::Layout`].
+    /// [`MapError::Open`], [`MapError::Layout`], [`MapError::PerCpu`].
     pub fn open(pin: &Path) -> Result<Self, MapError> {
         let name = pin.file_name().unwrap_or_default().to_string_lossy();
         Self::new(name, open_handle(pin)?)

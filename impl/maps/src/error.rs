@@ -36,6 +36,12 @@ pub enum MapError {
         /// Size of its values.
         found_value: u32,
     },
+    /// Each of its rows has one value for each CPU: it is read otherwise.
+    #[error("map {map} has a value for each CPU")]
+    PerCpu {
+        /// Its name.
+        map: String,
+    },
     /// There is no room for another row.
     #[error("{action} map {map}: it is full, with {capacity} rows")]
     Full {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use maps::{DropEvent, EventHeader, TraceEvent, VerdictEvent, event_type, reason_name};
+use maps::{DebugEvent, DropEvent, EventHeader, TraceEvent, VerdictEvent, event_type, reason_name};
 use zerocopy::FromBytes;
 
 use crate::event::{DebugMessage, DropNotice, Event, PolicyVerdict, TraceNotice};
@@ -51,12 +51,7 @@ impl Decoder {
             event_type::DROP => Ok(Event::Drop(self.drop(&read(bytes)?))),
             event_type::TRACE => Ok(Event::Trace(self.trace(&read(bytes)?))),
             event_type::POLICY_VERDICT => Ok(Event::PolicyVerdict(verdict(&read(bytes)?))),
-            event_type::DEBUG => {
-                let arguments = read(bytes.get(size_of::<EventHeader>()..).unwrap_or_default());
-                let arguments = arguments.map_err(|_| truncated(bytes))?;
-                let EventHeader { subtype: code, source, hash, .. } = header;
-                Ok(Event::Debug(DebugMessage { mark: Mark(hash), source, code, arguments }))
-            }
+            event_type::DEBUG => Ok(Event::Debug(debug(&read(bytes)?))),
             kind => Err(DecodeError::Unknown { kind }),
         }
     }
@@ -116,6 +111,15 @@ fn verdict(event: &VerdictEvent) -> PolicyVerdict {
         rule: event.rule,
         summary: Summary::of(packet),
         payload: Some(hexadecimal(packet)),
+    }
+}
+
+fn debug(event: &DebugEvent) -> DebugMessage {
+    DebugMessage {
+        mark: Mark(event.header.hash),
+        source: event.header.source,
+        code: event.header.subtype,
+        arguments: [event.arg1, event.arg2, event.arg3],
     }
 }
 

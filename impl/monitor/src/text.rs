@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use maps::reason_name;
 use serde_json::Value;
 
 use crate::AgentEvent;
@@ -70,10 +71,20 @@ impl fmt::Display for PolicyVerdict {
     }
 }
 
+/// What programs say in debug messages: `DEBUG_*` of `bpf/lib/trace.h`.
+const POLICY_LOOKED_UP: u8 = 3;
+
 impl fmt::Display for DebugMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c] = self.arguments;
-        write!(f, "DEBUG: flow {} endpoint {} code {}: {a} {b} {c}", self.mark, self.source, self.code)
+        write!(f, "DEBUG: flow {} ", self.mark)?;
+        match (self.code, u8::try_from(c)) {
+            (POLICY_LOOKED_UP, Ok(0)) => write!(f, "policy of endpoint {a} allows identity {b}"),
+            (POLICY_LOOKED_UP, Ok(reason)) => {
+                write!(f, "policy of endpoint {a} denies identity {b}: {}", reason_name(reason))
+            }
+            (code, _) => write!(f, "endpoint {} code {code}: {a} {b} {c}", self.source),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! From the kernel's bytes to lines and JSON.
 
 use etherparse::PacketBuilder;
-use maps::{DropEvent, EVENT_DATA_BYTES, EventHeader, TraceEvent, VerdictEvent, event_type};
+use maps::{DebugEvent, DropEvent, EVENT_DATA_BYTES, EventHeader, TraceEvent, VerdictEvent, event_type};
 use monitor::{DecodeError, Decoder, Event, Summary};
 use proptest::prelude::*;
 use serde_json::json;
@@ -163,10 +163,18 @@ fn a_verdict_names_the_peer_by_direction() {
 }
 
 #[test]
-fn a_debug_message_has_its_arguments() {
-    let mut bytes = header(event_type::DEBUG, 5, 11).as_bytes().to_vec();
-    bytes.extend([7_u32, 8, 9].as_bytes());
-    assert_eq!(decode(&bytes).to_string(), "DEBUG: flow 0x1a2b endpoint 11 code 5: 7 8 9");
+fn a_debug_message_is_worded_or_shown_with_its_numbers() {
+    let line = |subtype, arg3| {
+        let header = header(event_type::DEBUG, subtype, 11);
+        decode(DebugEvent { header, arg1: 12, arg2: 31028, arg3, pad: 0 }.as_bytes()).to_string()
+    };
+    assert_eq!(line(3, 0), "DEBUG: flow 0x1a2b policy of endpoint 12 allows identity 31028");
+    assert_eq!(
+        line(3, 133),
+        "DEBUG: flow 0x1a2b policy of endpoint 12 denies identity 31028: Policy denied (L3)"
+    );
+    assert_eq!(line(3, 1000), "DEBUG: flow 0x1a2b endpoint 11 code 3: 12 31028 1000");
+    assert_eq!(line(77, 5), "DEBUG: flow 0x1a2b endpoint 11 code 77: 12 31028 5");
 }
 
 #[test]

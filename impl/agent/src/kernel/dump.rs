@@ -8,12 +8,12 @@ use super::text::Text;
 use crate::realize::MapDump;
 
 /// A map by its name; `None` if there is none.
-pub fn dump(datapath: &Datapath, name: &str, limit: usize) -> Option<Result<MapDump, String>> {
+pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Option<Result<MapDump, String>> {
     use maps::{
         ConntrackEntry, ConntrackKey4, ConntrackKey6, EndpointInfo, EndpointKey, FragmentKey4, FragmentKey6,
         FragmentPorts, IpcacheEntry, IpcacheKey, LxcRow, RuntimeConfig, SnatEntry, SnatKey4, SnatKey6,
     };
-    let read = Read { datapath, name, limit };
+    let read = Read { datapath, pins, name, limit };
     Some(match name {
         names::LXC => read.shared::<EndpointKey, EndpointInfo>(),
         names::LXC_BY_ID => read.shared::<u32, LxcRow>(),
@@ -41,13 +41,14 @@ pub fn dump(datapath: &Datapath, name: &str, limit: usize) -> Option<Result<MapD
 
 struct Read<'a> {
     datapath: &'a Datapath,
+    pins: &'a Pins,
     name: &'a str,
     limit: usize,
 }
 
 impl Read<'_> {
     fn found(&self, entries: Vec<(String, String)>, left_out: u64) -> MapDump {
-        let path = Pins::new(self.datapath.pins().root()).maps().join(self.name);
+        let path = self.pins.maps().join(self.name);
         MapDump { path: path.display().to_string(), entries, left_out }
     }
 

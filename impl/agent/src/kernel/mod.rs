@@ -8,7 +8,7 @@ mod text;
 use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, Desired, Failure};
-use datapath::{Datapath, DatapathConfig};
+use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins};
 
 use crate::config::Config;
 use crate::node::Node;
@@ -50,29 +50,54 @@ pub fn config(config: &Config, node: &Node) -> DatapathConfig {
     }
 }
 
-impl Target for Datapath {
+/// The kernel's datapath, and where its maps are.
+#[derive(Debug)]
+pub struct Kernel {
+    datapath: Datapath,
+    pins: Pins,
+}
+
+impl Kernel {
+    /// Brings the node's part up, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`DatapathError`].
+    pub fn start(config: &DatapathConfig) -> Result<Self, DatapathError> {
+        Ok(Self { datapath: Datapath::start(config)?, pins: Pins::new(&config.bpf_root) })
+    }
+
+    /// What programs tell. Its reader may move to another thread.
+    ///
+    /// # Errors
+    /// [`DatapathError`].
+    pub fn events(&self) -> Result<EventReader, DatapathError> {
+        self.datapath.events()
+    }
+}
+
+impl Target for Kernel {
     fn apply(&mut self, deltas: &Deltas) -> Vec<Failure> {
-        Self::apply(self, deltas)
+        self.datapath.apply(deltas)
     }
 
     fn resync(&mut self, desired: &Desired) -> Vec<Failure> {
-        Self::resync(self, desired)
+        self.datapath.resync(desired)
     }
 
     fn retry(&mut self) -> Vec<Failure> {
-        Self::retry(self)
+        self.datapath.retry()
     }
 
     fn listen(&mut self, level: Option<u32>) -> Result<(), String> {
-        self.set_monitor(level).map_err(|e| e.to_string())
+        self.datapath.set_monitor(level).map_err(|e| e.to_string())
     }
 
     fn clean(&mut self, now: Instant) -> Duration {
-        Self::clean(self, now)
+        self.datapath.clean(now)
     }
 
     fn maps(&self) -> Vec<MapSummary> {
-        let maps = Self::maps(self).unwrap_or_else(|error| {
+        let maps = self.datapath.maps().unwrap_or_else(|error| {
             tracing::warn!(%error, "the maps cannot be looked at");
             Vec::new()
         });
@@ -86,11 +111,11 @@ impl Target for Datapath {
     }
 
     fn dump(&self, name: &str, limit: usize) -> Option<Result<MapDump, String>> {
-        dump::dump(self, name, limit)
+        dump::dump(&self.datapath, &self.pins, name, limit)
     }
 
     fn packets(&self) -> Result<Vec<PacketCount>, String> {
-        let counts = Self::packets(self).map_err(|e| e.to_string())?;
+        let counts = self.datapath.packets().map_err(|e| e.to_string())?;
         let count = |count: datapath::PacketCount| PacketCount {
             reason: count.reason,
             direction: count.direction,

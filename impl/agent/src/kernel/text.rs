@@ -81,7 +81,11 @@ impl Text for PolicyKey {
     fn text(&self) -> Option<String> {
         let direction = if self.egress == 0 { "ingress" } else { "egress" };
         let (port, bits) = (self.dport.get(), self.port_prefix);
-        Some(format!("{direction} identity={} port={port}/{bits} protocol={}", self.sec_label, protocol(self.protocol)))
+        Some(format!(
+            "{direction} identity={} port={port}/{bits} protocol={}",
+            self.sec_label,
+            protocol(self.protocol)
+        ))
     }
 }
 
@@ -116,7 +120,8 @@ impl Text for ConntrackKey6 {
 
 impl Text for ConntrackEntry {
     fn text(&self) -> Option<String> {
-        let initiator = if self.flags & conntrack_flags::INITIATOR_IS_SECOND != 0 { "second" } else { "first" };
+        let initiator =
+            if self.flags & conntrack_flags::INITIATOR_IS_SECOND != 0 { "second" } else { "first" };
         Some(format!(
             "initiator={initiator} identity={}->{} tx_packets={} tx_bytes={} rx_packets={} rx_bytes={} lifetime={} \
              flags={:#x}",
@@ -156,7 +161,8 @@ impl Text for SnatKey6 {
 impl Text for SnatEntry {
     fn text(&self) -> Option<String> {
         // An IPv4 address is alone in the first word.
-        let rest: u32 = self.addr[1..].iter().map(|word| u32::from(Ipv4Addr::from(*word))).fold(0, |a, b| a | b);
+        let rest: u32 =
+            self.addr[1..].iter().map(|word| u32::from(Ipv4Addr::from(*word))).fold(0, |a, b| a | b);
         let address: IpAddr =
             if rest == 0 { Ipv4Addr::from(self.addr[0]).into() } else { ip6(self.addr).into() };
         Some(format!("{} lifetime={}", socket(address, self.port.get()), self.lifetime))

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use controlplane::Event;
-use datapath::Datapath;
 use monitor::{AgentEvent, Server};
 use netlink::{NetNs, Netlink};
 use tokio::net::TcpListener;
@@ -20,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Assembly, Parts, listen_unix, restore};
 use crate::config::{Config, Loaded, load};
-use crate::kernel::{self, EventThread};
+use crate::kernel::{self, EventThread, Kernel};
 use crate::metrics::Counters;
 use crate::node::{Facts, Kept, Node};
 use crate::rest::{Api, rfc3339, serve_metrics, serve_unix};
@@ -62,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
 
 /// The agent with its sockets.
 struct Agent {
-    assembly: Assembly<Datapath>,
+    assembly: Assembly<Kernel>,
     events: EventThread,
     monitor: Server,
     listener: UnixListener,
@@ -101,9 +100,9 @@ impl Agent {
         let target = kernel::config(&config, &node);
         let addresses = facts.addresses();
         let parts = Parts { config, node, state, restored, addresses, counters };
-        let assembly = Assembly::start(parts, move || start_datapath(&target))?;
+        let assembly = Assembly::start(parts, move || start_kernel(&target))?;
         let api = &assembly.api;
-        let reader = api.realizer.ask(|datapath| datapath.events())?.blocking_recv()??;
+        let reader = api.realizer.ask(|kernel| kernel.events())?.blocking_recv()??;
         let events = EventThread::start(reader, api.hub.clone()).context("start the thread of events")?;
         let monitor = Server::start(listen_unix("--monitor-socket", &monitor_socket)?, api.hub.clone())
             .context("--monitor-socket")?;
@@ -164,8 +163,8 @@ impl Agent {
     }
 }
 
-fn start_datapath(config: &datapath::DatapathConfig) -> Result<Datapath, realize::TargetError> {
-    Datapath::start(config).map_err(|e| realize::TargetError(e.to_string()))
+fn start_kernel(config: &datapath::DatapathConfig) -> Result<Kernel, realize::TargetError> {
+    Kernel::start(config).map_err(|e| realize::TargetError(e.to_string()))
 }
 
 /// What the agent before decided. Without it pods' addresses may change, so its loss is told.
@@ -180,7 +179,7 @@ fn kept(state: &StateDir) -> Kept {
 }
 
 /// Tells the control plane when the node's addresses change.
-async fn follow_addresses(netlink: Arc<Netlink>, api: Arc<Api<Datapath>>) {
+async fn follow_addresses(netlink: Arc<Netlink>, api: Arc<Api<Kernel>>) {
     let mut known: Option<Vec<IpAddr>> = None;
     loop {
         tokio::time::sleep(ADDRESSES).await;

@@ -97,21 +97,44 @@ impl Client {
         B: Serialize + ?Sized,
         R: DeserializeOwned,
     {
+        self.request_with_left_out(method, target, body).map(|(value, _)| value)
+    }
+
+    /// As [`Self::request`], with how many entries the reply says that it left out.
+    fn request_with_left_out<B, R>(
+        &self,
+        method: &'static str,
+        target: &str,
+        body: Option<&B>,
+    ) -> Result<(R, u64), ClientError>
+    where
+        B: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
         let request = Request { client: self, method, target };
         let body = body.map(serde_json::to_vec).transpose().map_err(|source| request.undecodable(source))?;
         let began = Instant::now();
         let sent = request.send(body.as_deref().unwrap_or_default());
         if let Some(observer) = &self.observer {
-            let status = sent.as_ref().ok().map(|(status, _)| *status);
+            let status = sent.as_ref().ok().map(|reply| reply.status);
             observer(&Exchange { method, target, status, took: began.elapsed() });
         }
-        let (status, text) = sent?;
-        if !(200..300).contains(&status) {
-            return Err(request.refused(status, &text));
+        let reply = sent?;
+        if !(200..300).contains(&reply.status) {
+            return Err(request.refused(reply.status, &reply.text));
         }
-        let text = if text.trim_ascii().is_empty() { b"null".as_slice() } else { &text };
-        serde_json::from_slice(text).map_err(|source| request.undecodable(source))
+        let empty = reply.text.trim_ascii().is_empty();
+        let text = if empty { b"null".as_slice() } else { &reply.text };
+        let value = serde_json::from_slice(text).map_err(|source| request.undecodable(source))?;
+        Ok((value, reply.left_out))
     }
+}
+
+/// What came back.
+struct Reply {
+    status: u16,
+    left_out: u64,
+    text: Vec<u8>,
 }
 
 impl fmt::Debug for Client {
@@ -131,8 +154,7 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The status and the body of the reply.
-    fn send(&self, body: &[u8]) -> Result<(u16, Vec<u8>), ClientError> {
+    fn send(&self, body: &[u8]) -> Result<Reply, ClientError> {
         // The host is not looked at, but HTTP/1.1 wants one.
         let mut request = ureq::http::Request::builder()
             .method(self.method)
@@ -147,8 +169,10 @@ impl Request<'_> {
         let request = self.client.agent.configure_request(request).allow_non_standard_methods(true).build();
         let mut reply = self.client.agent.run(request).map_err(|error| self.failed(error))?;
         let status = reply.status().as_u16();
+        let left_out = reply.headers().get(paths::ENTRIES_LEFT_OUT);
+        let left_out = left_out.and_then(|number| number.to_str().ok()?.parse().ok()).unwrap_or(0);
         let text = reply.body_mut().with_config().limit(MAX_REPLY).read_to_vec();
-        Ok((status, text.map_err(|error| self.failed(error))?))
+        Ok(Reply { status, left_out, text: text.map_err(|error| self.failed(error))? })
     }
 
     fn failed(&self, error: ureq::Error) -> ClientError {

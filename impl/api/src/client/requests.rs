@@ -90,7 +90,7 @@ impl Client {
         self.request("GET", &fill(paths::ENDPOINT_HEALTHZ, id), NOTHING)
     }
 
-    /// `GET /identity`: those that have exactly these labels, or all.
+    /// `GET /identity`: those that have all these labels, or all.
     pub fn identities(&self, labels: &[String]) -> Reply<Vec<Identity>> {
         none_if_missing(self.request("GET", paths::IDENTITIES, some(labels)))
     }
@@ -143,9 +143,9 @@ impl Client {
         self.request("GET", paths::MAPS, NOTHING)
     }
 
-    /// `GET /map/{name}`.
-    pub fn map(&self, name: &str) -> Reply<BpfMap> {
-        self.request("GET", &fill(paths::MAP, name), NOTHING)
+    /// `GET /map/{name}`, with how many entries of it were left out: a reply has a limit.
+    pub fn map(&self, name: &str) -> Reply<(BpfMap, u64)> {
+        self.request_with_left_out("GET", &fill(paths::MAP, name), NOTHING)
     }
 
     /// `GET /metrics/`.
