@@ -170,7 +170,9 @@ pub const PATHS: &[Path] = &[
     Path {
         name: "network to node, not a pod's",
         prepare: nothing,
-        given: Given::Again(|_| (Hook::FromNetdev, Packet::udp((Family::V4.world(), 9), (Family::V4.node(), 9)))),
+        given: Given::Again(|_| {
+            (Hook::FromNetdev, Packet::udp((Family::V4.world(), 9), (Family::V4.node(), 9)))
+        }),
         verdict: Verdict::Stack,
     },
     Path {

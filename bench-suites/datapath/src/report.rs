@@ -74,7 +74,11 @@ impl fmt::Display for Report {
         writeln!(f, "Linux {}; ratios to \"{}\"\n", self.kernel, self.unit)?;
         writeln!(f, "{:<36} {:>9} {:>9} {:>7}", "path", "median ns", "p10 ns", "ratio")?;
         for line in &self.paths {
-            writeln!(f, "{:<36} {:>9.0} {:>9.0} {:>7.2}", line.name, line.median_ns, line.p10_ns, line.ratio)?;
+            writeln!(
+                f,
+                "{:<36} {:>9.0} {:>9.0} {:>7.2}",
+                line.name, line.median_ns, line.p10_ns, line.ratio
+            )?;
         }
         writeln!(f, "\n{:<36} {:>9} {:>12}", "program", "verified", "instructions")?;
         for work in &self.verifier {

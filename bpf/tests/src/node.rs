@@ -180,9 +180,7 @@ fn devices(netns: &NetNs) -> [u32; 4] {
     let netlink = Netlink::open(netns).unwrap();
     let add = |name: &str, mac: [u8; 6]| {
         let peer = format!("{name}p");
-        netlink
-            .add_veth(&LinkEnd::new(name, netns).mac(MacAddr(mac)), &LinkEnd::new(&peer, netns))
-            .unwrap();
+        netlink.add_veth(&LinkEnd::new(name, netns).mac(MacAddr(mac)), &LinkEnd::new(&peer, netns)).unwrap();
         netlink.set_up(name).unwrap();
         netlink.link(name).unwrap().index
     };
@@ -227,15 +225,20 @@ impl Node {
     }
 
     fn fill(&self) {
-        let outer = PolicyMaps::new(MapHandle::try_from(self.maps.handle(names::EP_TO_POLICY).unwrap()).unwrap());
-        let configs: BpfMap<u32, LxcConfig> = self.maps.typed(names::EP_CONFIG).unwrap();
+        let outer =
+            PolicyMaps::new(MapHandle::try_from(self.maps.handle(names::EP_TO_POLICY).unwrap()).unwrap());
+        let configs = EndpointConfigs::new(self.maps.typed(names::EP_CONFIG).unwrap());
         for pod in [self.a, self.b] {
-            configs.insert(&pod.ifindex, &lxc_config(&pod, self.host_device)).unwrap();
+            configs.insert(&lxc_config(&pod, self.host_device)).unwrap();
             outer.set(pod.id, &self.policies[&pod.id].0).unwrap();
             self.set_options(&pod, lxc_options::DROP_NOTIFICATION);
             for family in crate::BOTH {
-                let info =
-                    EndpointInfo { ifindex: pod.ifindex, lxc_id: pod.id, sec_id: pod.identity, ..Default::default() };
+                let info = EndpointInfo {
+                    ifindex: pod.ifindex,
+                    lxc_id: pod.id,
+                    sec_id: pod.identity,
+                    ..Default::default()
+                };
                 self.set_endpoint(pod.ip(family), info);
             }
         }
@@ -416,9 +419,8 @@ impl Node {
 
     /// Panics unless the program drops the packet, counts it with this reason, and tells it.
     pub fn expect_drop(&self, reason: u8, packet: impl FnOnce(&Self) -> Outcome) {
-        let count = |node: &Self| {
-            node.counted(reason, Direction::Ingress) + node.counted(reason, Direction::Egress)
-        };
+        let count =
+            |node: &Self| node.counted(reason, Direction::Ingress) + node.counted(reason, Direction::Egress);
         let before = count(self);
         drop(self.events());
         let outcome = packet(self);
@@ -463,7 +465,12 @@ impl Node {
     }
 
     /// The connection of these ends.
-    pub fn connection(&self, protocol: u8, one: (IpAddr, u16), other: (IpAddr, u16)) -> Option<ConntrackEntry> {
+    pub fn connection(
+        &self,
+        protocol: u8,
+        one: (IpAddr, u16),
+        other: (IpAddr, u16),
+    ) -> Option<ConntrackEntry> {
         let which = usize::from(protocol != 6);
         if one.0.is_ipv4() {
             self.ct4[which].lookup(&key4(protocol, one, other)).unwrap()
