@@ -31,6 +31,8 @@ pub struct Node {
     pub directory: TempDir,
     _world: NetNs,
     agent: Option<Child>,
+    /// Further flags of the agent, for its next start.
+    pub flags: Vec<String>,
 }
 
 impl Node {
@@ -49,12 +51,18 @@ impl Node {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts of its own");
         mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), None::<&str>).expect("a bpffs");
-        let mut node = Self { netns: node, directory, _world: world, agent: None };
+        let mut node = Self { netns: node, directory, _world: world, agent: None, flags: Vec::new() };
         node.start_agent();
         node
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// The agent's process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
+    /// What is in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -94,6 +102,7 @@ impl Node {
             "--bpf-ct-global-tcp-max=65536",
             "--bpf-ct-global-any-max=65536",
         ]);
+        command.args(&self.flags);
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
         let netns = self.netns.try_clone().expect("a handle");
