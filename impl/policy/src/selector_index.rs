@@ -14,8 +14,16 @@ fn at<'a, T>(by_label: &'a ByLabel<T>, key: &str, value: &str) -> Option<&'a BTr
     by_label.get(key)?.get(value)
 }
 
+/// Allocates a key or value only where it is new: most labels are known.
 fn insert<T: Ord>(by_label: &mut ByLabel<T>, key: &str, value: &str, one: T) {
-    by_label.entry(key.into()).or_default().entry(value.into()).or_default().insert(one);
+    let values = match by_label.get_mut(key) {
+        Some(values) => values,
+        None => by_label.entry(key.into()).or_default(),
+    };
+    match values.get_mut(value) {
+        Some(there) => there.insert(one),
+        None => values.entry(value.into()).or_default().insert(one),
+    };
 }
 
 fn remove<T: Ord>(by_label: &mut ByLabel<T>, key: &str, value: &str, one: &T) {
@@ -84,21 +92,27 @@ impl<T: Copy + Ord + Hash> SelectorIndex<T> {
 }
 
 /// Sets of labels, numbered, by each of their labels.
-#[derive(Debug, Default)]
-pub(crate) struct LabelIndex {
-    by_label: ByLabel<u32>,
-    all: BTreeMap<u32, Labels>,
+#[derive(Debug)]
+pub(crate) struct LabelIndex<T> {
+    by_label: ByLabel<T>,
+    all: BTreeMap<T, Labels>,
 }
 
-impl LabelIndex {
-    pub(crate) fn insert(&mut self, number: u32, labels: &Labels) {
+impl<T> Default for LabelIndex<T> {
+    fn default() -> Self {
+        Self { by_label: HashMap::new(), all: BTreeMap::new() }
+    }
+}
+
+impl<T: Copy + Ord> LabelIndex<T> {
+    pub(crate) fn insert(&mut self, number: T, labels: &Labels) {
         for label in labels.iter() {
             insert(&mut self.by_label, label.key(), label.value(), number);
         }
         self.all.insert(number, labels.clone());
     }
 
-    pub(crate) fn remove(&mut self, number: u32) -> Option<Labels> {
+    pub(crate) fn remove(&mut self, number: T) -> Option<Labels> {
         let labels = self.all.remove(&number)?;
         for label in labels.iter() {
             remove(&mut self.by_label, label.key(), label.value(), &number);
@@ -106,7 +120,7 @@ impl LabelIndex {
         Some(labels)
     }
 
-    pub(crate) fn labels(&self, number: u32) -> Option<&Labels> {
+    pub(crate) fn labels(&self, number: T) -> Option<&Labels> {
         self.all.get(&number)
     }
 
@@ -115,8 +129,8 @@ impl LabelIndex {
     }
 
     /// Exactly those whose labels are selected.
-    pub(crate) fn selected(&self, selector: &EndpointSelector) -> BTreeSet<u32> {
-        let matches = |number: &u32| self.all.get(number).is_some_and(|labels| selector.matches(labels));
+    pub(crate) fn selected(&self, selector: &EndpointSelector) -> BTreeSet<T> {
+        let matches = |number: &T| self.all.get(number).is_some_and(|labels| selector.matches(labels));
         match self.narrowed(selector) {
             Some(candidates) => candidates.into_iter().flatten().copied().filter(matches).collect(),
             None => self.all.keys().copied().filter(matches).collect(),
@@ -124,7 +138,7 @@ impl LabelIndex {
     }
 
     /// Some sets of candidates, or none if the selector demands no label.
-    fn narrowed(&self, selector: &EndpointSelector) -> Option<Vec<&BTreeSet<u32>>> {
+    fn narrowed(&self, selector: &EndpointSelector) -> Option<Vec<&BTreeSet<T>>> {
         if selector.match_labels().keys().any(|key| *key.source() == Source::Reserved && key.key() == "all") {
             return None;
         }

@@ -57,7 +57,13 @@ fn each<T, R>(
     entries.into_iter().enumerate().map(|(index, entry)| check(entry, &at.index(index))).collect()
 }
 
-fn within(at: &Path<'_>, what: &'static str, found: usize, limit: usize) -> Result<(), ParseError> {
+/// Refuses more than the limit.
+pub(crate) fn within(
+    at: &Path<'_>,
+    what: &'static str,
+    found: usize,
+    limit: usize,
+) -> Result<(), ParseError> {
     if found <= limit {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use crate::error::ParseError;
 use crate::map_state::Direction;
 use crate::path::Path;
 
-pub(crate) use check::{checked, named_port_fault};
+pub(crate) use check::{checked, named_port_fault, within};
 pub(crate) use wire::{RawRule, from_json_text, from_value};
 
 /// The longest text that [`parse_rules_json`] reads, in bytes.
@@ -49,7 +49,7 @@ pub struct PeerRule {
     /// `fromRequires` or `toRequires`: allows nothing, and every entry of `endpoints` in every rule that selects the
     /// same endpoint must meet it as well.
     pub requires: Vec<EndpointSelector>,
-    /// `fromCIDR` or `toCIDR`.
+    /// `fromCIDR` or `toCIDR`. As in 1.4, `/0` is the entity `world`, addresses of the other family too.
     pub cidrs: Vec<IpNet>,
     /// `fromCIDRSet` or `toCIDRSet`.
     pub cidr_sets: Vec<CidrRule>,
