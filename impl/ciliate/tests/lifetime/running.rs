@@ -55,22 +55,29 @@ fn an_agent_that_was_killed_starts_again_with_its_rules() {
     assert!(node.client().policy(&["name=web".into()]).unwrap().policy.contains("app"));
 }
 
-#[test]
-fn a_second_agent_on_the_same_state_directory_is_refused_and_the_first_goes_on() {
-    let node = Node::start();
+/// The last line of an agent that does not start beside the one of the node.
+fn refused_beside(node: &Node, state_dir: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ciliate"));
-    command.arg("agent").arg(format!("--state-dir={}", node.path("state").display()));
+    command.arg("agent").arg(format!("--state-dir={}", node.path(state_dir).display()));
     command.arg(format!("--socket-path={}", node.path("other.sock").display()));
     command.arg(format!("--bpf-root={}", node.path("bpf").display())).arg("--ipv4-range=10.9.0.0/24");
     let netns = node.netns.try_clone().unwrap();
     // SAFETY: between fork and exec only a system call is made.
     unsafe { command.pre_exec(move || netns.enter().map_err(std::io::Error::other)) };
     let output = command.output().unwrap();
+    assert!(!output.status.success(), "two agents run at once");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    error.lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_second_agent_on_the_same_node_is_refused_and_the_first_goes_on() {
+    let node = Node::start();
     let pid = node.pid().unwrap().to_string();
-    assert!(!output.status.success(), "{error}");
-    let last = error.lines().last().unwrap_or_default();
-    assert!(last.contains("--state-dir") && last.contains(&pid), "{error}");
+    let same_state = refused_beside(&node, "state");
+    assert!(same_state.contains("--state-dir") && same_state.contains(&pid), "{same_state}");
+    let same_namespace = refused_beside(&node, "other-state");
+    assert!(same_namespace.contains("network namespace"), "{same_namespace}");
     assert_eq!(node.client().status().unwrap().cilium.unwrap().state, StatusState::Ok);
 }
 
