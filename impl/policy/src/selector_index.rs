@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
-use identity::{EndpointSelector, Labels, Operator, Source};
+use identity::{EndpointSelector, Labels, Operator};
+
+use crate::grant::selects_all;
 
 /// Things under a label's key and value, whatever its source: a selector of `any:` sees all sources.
 type ByLabel<T> = HashMap<Box<str>, HashMap<Box<str>, BTreeSet<T>>>;
@@ -56,8 +58,7 @@ impl<T> Default for SelectorIndex<T> {
 
 impl<T: Copy + Ord + Hash> SelectorIndex<T> {
     pub(crate) fn insert(&mut self, one: T, selector: &EndpointSelector) {
-        let selects_all = |source: &Source, key: &str| *source == Source::Reserved && key == "all";
-        let everything = selector.match_labels().keys().any(|key| selects_all(key.source(), key.key()));
+        let everything = selects_all(selector);
         // The label that fewest others are under: every rule of a namespace demands the namespace's label.
         let anchor = selector
             .match_labels()
@@ -139,7 +140,7 @@ impl<T: Copy + Ord> LabelIndex<T> {
 
     /// Some sets of candidates, or none if the selector demands no label.
     fn narrowed(&self, selector: &EndpointSelector) -> Option<Vec<&BTreeSet<T>>> {
-        if selector.match_labels().keys().any(|key| *key.source() == Source::Reserved && key.key() == "all") {
+        if selects_all(selector) {
             return None;
         }
         let labels = selector

@@ -361,7 +361,9 @@ fn identities_maps_metrics_and_debuginfo_are_shown() {
     refused(bench.client.identity("9999"), 404, &["9999"]);
     refused(bench.client.identity("x"), 400, &["id"]);
     assert_eq!(bench.client.maps().unwrap().maps.len(), 1);
-    let map = bench.client.map(MAP).unwrap().cache.unwrap();
+    let (map, left_out) = bench.client.map(MAP).unwrap();
+    let map = map.cache.unwrap();
+    assert_eq!(left_out, 0);
     assert_eq!((map[0].key.as_str(), map[0].value.as_str()), (&*id.to_string(), "lxc-web"));
     refused(bench.client.map("none"), 404, &["none"]);
     let debuginfo = bench.client.debuginfo().unwrap();

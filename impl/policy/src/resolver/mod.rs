@@ -23,6 +23,7 @@ use crate::selector_index::{LabelIndex, SelectorIndex};
 
 pub(crate) use self::group::enforces;
 pub use self::prefixes::PrefixDelta;
+pub use self::side::MAX_ENTRIES;
 
 /// What holds for all endpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -220,6 +221,12 @@ impl Resolver {
             }
         }
         unresolved
+    }
+
+    /// The endpoints whose rules ask for more than [`MAX_ENTRIES`] entries in a direction. What did not fit is not allowed.
+    pub fn overflowing(&self) -> BTreeSet<u16> {
+        let full = |group: &&Group| Direction::BOTH.iter().any(|side| group.side(*side).overflowing());
+        self.groups.values().filter(full).flat_map(|group| group.members.keys().copied()).collect()
     }
 
     /// How many identities are known, and how many different selectors of peers are in use.

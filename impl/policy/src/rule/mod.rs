@@ -24,7 +24,8 @@ pub const MAX_IMPORT_BYTES: usize = 16 << 20;
 pub const MAX_IMPORT_RULES: usize = 65_536;
 /// How many ports one entry of `toPorts` may name; 1.4 has the same limit.
 pub const MAX_PORTS: usize = 40;
-/// How many entries a list of peers, of requirements or of `toPorts` may have: as many as a policy map holds.
+/// How many entries a list of peers, of requirements or of `toPorts` may have, and how many ports all of `toPorts`: as many
+/// as a policy map holds.
 pub const MAX_PEERS: usize = 16_384;
 /// How many exceptions one CIDR may have.
 pub const MAX_EXCEPT: usize = 1_024;
