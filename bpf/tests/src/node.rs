@@ -78,10 +78,13 @@ pub struct Node {
     host_device: u32,
     maps: MapSet,
     programs: [Loaded; 2],
-    policies: BTreeMap<u16, (BpfMap<PolicyKey, PolicyEntry>, RefCell<Vec<PolicyKey>>)>,
+    policies: BTreeMap<u16, PolicyOfPod>,
     rows: BpfMap<u32, LxcRow>,
     runtime: BpfMap<u32, RuntimeConfig>,
 }
+
+/// A pod's policy map, and the keys that were written to it.
+type PolicyOfPod = (BpfMap<PolicyKey, PolicyEntry>, RefCell<Vec<PolicyKey>>);
 
 /// Runs a test on a node of its own, in a network namespace that ends with it. Both pods' policies are empty: everything is
 /// denied.

@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 
 /// The line that every source file carries.
 const LICENCE: &str = "SPDX-License-Identifier: Apache-2.0";
+/// The line of what runs in the kernel, which lends its GPL-only functions to nothing else.
+const KERNEL_LICENCE: &str = "SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)";
 /// Endings of source files. Data that a program writes (locks, JSON) and prose carry no such line.
 const SOURCES: &[&str] = &["c", "h", "rs", "sh", "toml", "yaml", "yml"];
 /// Names that say nothing.
@@ -61,7 +63,8 @@ fn check_file(path: &Path, text: &str) -> Vec<(usize, String)> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let mut violations = Vec::new();
     if SOURCES.contains(&extension) || text.starts_with("#!/") {
-        violations.extend(licence(text));
+        let kernel = path.starts_with("bpf") && ["c", "h"].contains(&extension);
+        violations.extend(licence(text, if kernel { KERNEL_LICENCE } else { LICENCE }));
     }
     if extension == "rs" {
         violations.extend(module_doc(text));
@@ -73,14 +76,14 @@ fn check_file(path: &Path, text: &str) -> Vec<(usize, String)> {
 }
 
 /// On the first line, or on the second where the first says which program reads the file.
-fn licence(text: &str) -> Option<(usize, String)> {
+fn licence(text: &str, wanted: &str) -> Option<(usize, String)> {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let line = if first.starts_with("#!/") { lines.next().unwrap_or_default() } else { first };
     let comment = ["// ", "# ", "/* "]
         .iter()
-        .any(|mark| line.strip_prefix(mark).is_some_and(|l| l.starts_with(LICENCE)));
-    (!comment).then(|| (1, format!("the first line must be a comment `{LICENCE}`")))
+        .any(|mark| line.strip_prefix(mark).is_some_and(|l| l.starts_with(wanted)));
+    (!comment).then(|| (1, format!("the first line must be a comment `{wanted}`")))
 }
 
 fn module_doc(text: &str) -> Option<(usize, String)> {
@@ -167,6 +170,7 @@ mod tests {
             ("a/src/lib.rs", &*rust("fn f() {}")),
             ("run.sh", "#!/usr/bin/env bash\n# SPDX-License-Identifier: Apache-2.0\n"),
             ("x.h", "/* SPDX-License-Identifier: Apache-2.0 */\n"),
+            ("bpf/x.h", "/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */\n"),
             ("README.md", "words"),
             ("data.json", "{}"),
             ("picture.png", "\u{0}"),
@@ -181,6 +185,7 @@ mod tests {
             ("a.yaml", "name: x\n"),
             ("Cargo.toml", "[package]\n"),
             ("a.c", "int x;\n"),
+            ("bpf/a.c", "/* SPDX-License-Identifier: Apache-2.0 */\n"),
             (".ci/run", "#!/usr/bin/env bash\nexec true\n"),
             ("empty.sh", ""),
             ("late.toml", "x = 1\n# SPDX-License-Identifier: Apache-2.0\n"),
