@@ -9,6 +9,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::DatapathError;
 use crate::loader::MapSizes;
 
+/// Of IPv6 (RFC 8200, section 5).
+const MTU_MIN: u32 = 1280;
+
 /// The configuration, from the agent's flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatapathConfig {
@@ -80,6 +83,9 @@ impl DatapathConfig {
         }
         if self.policy_map_max == 0 || self.ct_tcp_max == 0 || self.ct_any_max == 0 {
             return wrong("bpf-ct-global-tcp-max", "the size of a map must not be 0");
+        }
+        if self.mtu < MTU_MIN {
+            return wrong("mtu", "an MTU of less than 1280 bytes carries no IPv6");
         }
         if self.masquerade && self.native_devices.is_empty() {
             return wrong("device", "masquerading needs the device by which the node reaches others");

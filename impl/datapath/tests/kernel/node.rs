@@ -9,7 +9,9 @@ use crate::bench::{Bench, Pod};
 use controlplane::{Delta, Deltas, Desired, Row};
 use datapath::loader::{AttachMethod, Side};
 use datapath::{Datapath, DatapathConfig, DatapathError, cleanup};
-use maps::{EndpointConfigs, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcRow, RuntimeConfig, names};
+use maps::{
+    EndpointConfigs, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcRow, RuntimeConfig, names,
+};
 use policy::{Direction, MapState, PolicyDelta, PolicyEntry, PolicyKey};
 
 const ENTRY: PolicyEntry = PolicyEntry { proxy_port: 0, rule: 1 };
@@ -73,7 +75,9 @@ fn pods_reach_each_other_and_the_node_when_they_may() {
         for router in bench.routers() {
             assert!(one.reaches_node(&bench, router), "{router}");
         }
-        assert!(bench.node_reaches(&two, two.addresses()[0]));
+        for address in two.addresses() {
+            assert!(bench.node_reaches(&two, address), "{address}");
+        }
     });
 }
 
@@ -148,8 +152,8 @@ fn a_restart_keeps_counters_of_policy_rows_and_removes_what_nobody_desires() {
         assert_eq!(addresses, expected);
         let ipcache = second.map::<IpcacheKey, IpcacheEntry>(names::IPCACHE).unwrap().rows().unwrap();
         assert_eq!(ipcache.len(), 4);
-        let configs = EndpointConfigs::new(second.map(names::EP_CONFIG).unwrap()).rows().unwrap();
-        assert_eq!(configs.len(), 2);
+        let configs = EndpointConfigs::new(second.map(names::EP_CONFIG).unwrap());
+        assert_eq!(configs.rows().unwrap().len(), 2);
         let by_id = second.map::<u32, LxcRow>(names::LXC_BY_ID).unwrap();
         assert_eq!(by_id.lookup(&3).unwrap(), Some(LxcRow::default()));
         assert_eq!(second.policy_map(1).unwrap().rows().unwrap().len(), 1);
@@ -336,10 +340,42 @@ fn a_configuration_that_contradicts_itself_is_refused_with_the_flag() {
         let wrong = DatapathConfig { pod_cidr4: None, ..bench.config() };
         let refused = Datapath::start(&wrong).unwrap_err();
         assert!(matches!(refused, DatapathError::Config { field: "ipv4-range", .. }), "{refused}");
+        let wrong = DatapathConfig { mtu: 100, ..bench.config() };
+        let refused = Datapath::start(&wrong).unwrap_err();
+        assert!(matches!(refused, DatapathError::Config { field: "mtu", .. }), "{refused}");
         let wrong = DatapathConfig { masquerade: true, ..bench.config() };
         let refused = Datapath::start(&wrong).unwrap_err();
         assert!(matches!(refused, DatapathError::Config { field: "device", .. }), "{refused}");
     });
+}
+
+#[test]
+fn another_configuration_takes_the_place_of_the_one_before() {
+    for method in [AttachMethod::probe().unwrap(), AttachMethod::Clsact] {
+        let bench = Bench::new();
+        bench.run(|| {
+            let before = DatapathConfig {
+                native_devices: vec!["eth0".into()],
+                router_ip4: Some([10, 200, 255, 1].into()),
+                ..bench.config()
+            };
+            let native = bench.add_veth("eth0");
+            let mut datapath = Datapath::start_with(&before, method).unwrap();
+            let (one, two) = (bench.add_pod(1), bench.add_pod(2));
+            assert_eq!(datapath.apply(&made(&[&one, &two])), []);
+            assert_eq!(bench.attached(native, Side::Ingress, method).len(), 1);
+            drop(datapath);
+            let after = DatapathConfig { policy_map_max: 512, ct_tcp_max: 8192, ..bench.config() };
+            let mut datapath = Datapath::start_with(&after, method).unwrap();
+            assert!(bench.attached(native, Side::Ingress, method).is_empty());
+            assert!(one.reaches(&two, two.addresses()[1]), "the pods' own rows are still those of before");
+            assert_eq!(datapath.resync(&desired(&[&one, &two])), []);
+            assert_eq!(datapath.policy_map(1).unwrap().capacity(), 512);
+            assert!(one.reaches(&two, two.addresses()[0]) && bench.node_reaches(&one, one.addresses()[0]));
+            let lxc = datapath.map::<EndpointKey, EndpointInfo>(names::LXC).unwrap();
+            assert_eq!(lxc.lookup(&IpAddr::from([10, 200, 255, 1]).into()).unwrap(), None);
+        });
+    }
 }
 
 #[test]
