@@ -21,6 +21,10 @@ use crate::{Event, Family, Outcome, Verdict};
 
 const BUFFER_BYTES: usize = 2048;
 const UPLINK_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
+/// Connections that a test's node has room for.
+const FEW: u32 = 4096;
+/// And a measurement's.
+const MANY: u32 = 1 << 17;
 const ONE_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 const REMOTE_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 
@@ -92,7 +96,7 @@ pub fn on_node(test: impl FnOnce(&Node) + Send) {
 /// As [`on_node`], with changes to the configuration of the node's devices.
 pub fn on_node_with(change: &(dyn Fn(&mut HostConfig) + Sync), test: impl FnOnce(&Node) + Send) {
     let netns = NetNs::create_unnamed().expect("these tests need root");
-    netns.run(|| test(&Node::new(&netns, change, pod))).expect("the namespace is there");
+    netns.run(|| test(&Node::new(&netns, FEW, change, pod))).expect("the namespace is there");
 }
 
 /// As [`on_node`], but every Ethernet address of a pod and of its link is one and the same: a packet that a program has
@@ -100,7 +104,7 @@ pub fn on_node_with(change: &(dyn Fn(&mut HostConfig) + Sync), test: impl FnOnce
 pub fn on_node_of_one_mac(test: impl FnOnce(&Node) + Send) {
     let netns = NetNs::create_unnamed().expect("this needs root");
     let pod = |id, ifindex, number| Pod { mac: ONE_MAC, node_mac: ONE_MAC, ..pod(id, ifindex, number) };
-    netns.run(|| test(&Node::new(&netns, &|_| (), pod))).expect("the namespace is there");
+    netns.run(|| test(&Node::new(&netns, MANY, &|_| (), pod))).expect("the namespace is there");
 }
 
 fn pod(id: u16, ifindex: u32, number: u8) -> Pod {
@@ -193,11 +197,20 @@ fn devices(netns: &NetNs) -> [u32; 4] {
 }
 
 impl Node {
-    fn new(netns: &NetNs, change: &dyn Fn(&mut HostConfig), pod: impl Fn(u16, u32, u8) -> Pod) -> Self {
+    fn new(
+        netns: &NetNs,
+        connections: u32,
+        change: &dyn Fn(&mut HostConfig),
+        pod: impl Fn(u16, u32, u8) -> Pod,
+    ) -> Self {
         let [lxc_a, lxc_b, uplink, host_device] = devices(netns);
         let (a, b) = (pod(101, lxc_a, 11), pod(102, lxc_b, 12));
-        let sizes =
-            MapSizes { ct_tcp_max: 4096, ct_any_max: 4096, policy_map_max: 16_384, preallocate: false };
+        let sizes = MapSizes {
+            ct_tcp_max: connections,
+            ct_any_max: connections,
+            policy_map_max: 16_384,
+            preallocate: false,
+        };
         let maps = MapSet::private(sizes).unwrap();
         let mut host = host_config(host_device);
         change(&mut host);
