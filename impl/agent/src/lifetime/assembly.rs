@@ -65,6 +65,7 @@ impl<T: Target> Assembly<T> {
         let plane = ControlPlane::new(desired(&config, &node))?;
         let (control, inbox) = Control::pair();
         let waker = control.clone();
+        let copies = state.copies();
         let (realizer, realizing) = Realizer::start(StateFiles::new(state), make, move || waker.look())
             .context("start the datapath")?;
         let listener = realizer.clone();
@@ -85,7 +86,7 @@ impl<T: Target> Assembly<T> {
         control.tell(Event::NodeAddresses(addresses));
         let watcher = config.places.policy_dir.as_deref().map(|dir| {
             let (control, counters) = (control.clone(), counters.clone());
-            Watcher::start(dir, move |event| {
+            Watcher::start(dir, &copies, move |event| {
                 counters.event("k8s");
                 control.tell(event);
             })
