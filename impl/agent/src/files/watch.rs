@@ -74,6 +74,13 @@ impl Watcher {
     }
 }
 
+impl Watcher {
+    /// Whether its thread has ended though nobody told it to.
+    pub fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Watcher {
     fn drop(&mut self) {
         if let Err(error) = self.stop.write(1) {

@@ -96,6 +96,14 @@ impl<T: Target> Assembly<T> {
         Ok(Self { api: Arc::new(api), watcher, threads: vec![controlling, realizing] })
     }
 
+    /// A thread that has ended though nobody told it to: it panicked.
+    pub fn dead_thread(&self) -> Option<String> {
+        let dead = self.threads.iter().find(|thread| thread.is_finished());
+        let name = |thread: &JoinHandle<()>| thread.thread().name().unwrap_or_default().to_owned();
+        dead.map(name)
+            .or_else(|| self.watcher.as_ref().filter(|watcher| watcher.is_dead()).map(|_| "files".into()))
+    }
+
     /// Ends the sources, then the control thread, then the realizing thread, each after what it was told, and all within
     /// a moment. Whether all of it was done.
     pub fn stop(self) -> bool {

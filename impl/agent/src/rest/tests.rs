@@ -361,7 +361,9 @@ fn identities_maps_metrics_and_debuginfo_are_shown() {
     refused(bench.client.identity("9999"), 404, &["9999"]);
     refused(bench.client.identity("x"), 400, &["id"]);
     assert_eq!(bench.client.maps().unwrap().maps.len(), 1);
-    let map = bench.client.map(MAP).unwrap().cache.unwrap();
+    let (map, left_out) = bench.client.map(MAP).unwrap();
+    let map = map.cache.unwrap();
+    assert_eq!(left_out, 0);
     assert_eq!((map[0].key.as_str(), map[0].value.as_str()), (&*id.to_string(), "lxc-web"));
     refused(bench.client.map("none"), 404, &["none"]);
     let debuginfo = bench.client.debuginfo().unwrap();
@@ -468,10 +470,31 @@ fn an_agent_that_starts_again_has_the_endpoints_the_rules_and_the_identities() {
     assert_eq!(row.ifindex, 9, "the interface's number of today");
     assert!(bench.client.policy(&["name=web".into()]).unwrap().policy.contains("client"));
     refused(bench.client.allocate_ip(&address, "thief"), 409, &[]);
+    assert_eq!(bench.client.status().unwrap().cilium.unwrap().state, StatusState::Ok);
+    assert!(!dir.path().join("state/2").exists(), "the endpoint whose interface is gone is forgotten");
+    bench.stop();
+}
+
+#[test]
+fn an_endpoint_whose_file_is_corrupt_is_told_and_the_others_are_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(dir.path());
+    let (web, _) = bench.attach("web", &["k8s:app=web"]);
+    let (bad, _) = bench.attach("bad", &["k8s:app=bad"]);
+    bench.stop();
+    std::fs::write(dir.path().join(format!("state/{bad}/ep_config.json")), "{").unwrap();
+    let links = std::collections::BTreeMap::from([("lxc-web".to_owned(), 7), ("lxc-bad".to_owned(), 8)]);
+    let bench = Bench::start(dir.path(), &[], Memory::default(), |state| restore(state, &links).unwrap());
     let status = bench.client.status().unwrap();
     assert_eq!(status.cilium.unwrap().state, StatusState::Warning);
     let restore = status.controllers.iter().find(|one| one.name == "restore-endpoints").unwrap();
-    assert!(restore.status.as_ref().unwrap().last_failure_msg.contains("lxc-gone"));
+    let message = &restore.status.as_ref().unwrap().last_failure_msg;
+    assert!(
+        message.contains(&format!("endpoint {bad}: ")) && message.contains("ep_config.json"),
+        "{message}"
+    );
+    let endpoints = bench.client.endpoints(&[]).unwrap();
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.id).collect::<Vec<_>>(), [web]);
     bench.stop();
 }
 
