@@ -12,7 +12,7 @@ use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins};
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::realize::{MapDump, MapSummary, PacketCount, Target};
+use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Target};
 
 pub use events::EventThread;
 
@@ -94,6 +94,11 @@ impl Target for Kernel {
 
     fn clean(&mut self, now: Instant) -> Duration {
         self.datapath.clean(now)
+    }
+
+    fn cleaning(&self) -> Cleaning {
+        let totals = self.datapath.collector_totals();
+        Cleaning { passes: totals.passes, removed: totals.removed, errors: totals.errors }
     }
 
     fn maps(&self) -> Vec<MapSummary> {
