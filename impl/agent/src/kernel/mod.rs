@@ -22,6 +22,11 @@ const POLICY_ROWS: u32 = 16_384;
 /// What the datapath is to be like.
 pub fn config(config: &Config, node: &Node) -> DatapathConfig {
     let network = &config.network;
+    if network.masquerade && node.device.is_none() {
+        tracing::info!(
+            "there is no device towards others: nothing leaves the node, and nothing is masqueraded"
+        );
+    }
     // Prefixes that all nodes' pods share are reached with the pod's own address.
     let cluster4 = node.ipv4.and_then(|ipv4| {
         ipnet::Ipv4Net::new(ipv4.range.addr(), network.ipv4_cluster_bits).ok().map(|net| net.trunc())

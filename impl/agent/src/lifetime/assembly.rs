@@ -49,7 +49,8 @@ pub struct Assembly<T> {
     /// What the REST API is made of.
     pub api: Arc<Api<T>>,
     watcher: Option<Watcher>,
-    threads: Vec<JoinHandle<()>>,
+    controlling: JoinHandle<()>,
+    realizing: JoinHandle<()>,
 }
 
 impl<T: Target> Assembly<T> {
@@ -94,12 +95,12 @@ impl<T: Target> Assembly<T> {
         let watcher = watcher.transpose()?;
         let started = SystemTime::now();
         let api = Api { control, realizer, config, node, counters, hub, monitoring, started };
-        Ok(Self { api: Arc::new(api), watcher, threads: vec![controlling, realizing] })
+        Ok(Self { api: Arc::new(api), watcher, controlling, realizing })
     }
 
     /// A thread that has ended though nobody told it to: it panicked.
     pub fn dead_thread(&self) -> Option<String> {
-        let dead = self.threads.iter().find(|thread| thread.is_finished());
+        let dead = [&self.controlling, &self.realizing].into_iter().find(|thread| thread.is_finished());
         let name = |thread: &JoinHandle<()>| thread.thread().name().unwrap_or_default().to_owned();
         dead.map(name)
             .or_else(|| self.watcher.as_ref().filter(|watcher| watcher.is_dead()).map(|_| "files".into()))
@@ -108,13 +109,11 @@ impl<T: Target> Assembly<T> {
     /// Ends the sources, then the control thread, then the realizing thread, each after what it was told, and all within
     /// a moment. Whether all of it was done.
     pub fn stop(self) -> bool {
-        let Self { api, watcher, threads } = self;
+        let Self { api, watcher, controlling, realizing } = self;
         drop(watcher);
         api.control.stop();
         // Behind what the control thread hands over; should that thread never end, the process does.
         let deadline = Instant::now() + END;
-        let [controlling, realizing] =
-            <[JoinHandle<()>; 2]>::try_from(threads).unwrap_or_else(|_| unreachable!());
         let ended = ends(controlling, deadline);
         api.realizer.stop();
         ends(realizing, deadline) && ended
