@@ -92,9 +92,9 @@ fn listeners_get_events_and_prometheus_gets_metrics() {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         assert!(Instant::now() < deadline, "the import is not told");
-        match events.next().unwrap().unwrap() {
-            Event::Agent(AgentEvent::PolicyUpdated { rule_count: 1, .. }) => break,
-            _ => {}
+        let event = events.next().unwrap().unwrap();
+        if matches!(event, Event::Agent(AgentEvent::PolicyUpdated { rule_count: 1, .. })) {
+            break;
         }
     }
     let text = node.netns.run(|| {
