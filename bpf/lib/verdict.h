@@ -48,7 +48,7 @@ static __always_inline void locate(const __be32 *addr, __u8 family, __u32 *sec_i
 	*is_host = *sec_id == IDENTITY_HOST;
 }
 
-static __always_inline void verdict_event(struct __sk_buff *skb, const struct flow *flow, const struct policy_query *query,
+static __always_inline void tell_verdict(struct __sk_buff *skb, const struct flow *flow, const struct policy_query *query,
 					  __u16 lxc_id, bool allowed)
 {
 	struct verdict_event *event;
@@ -93,7 +93,7 @@ GLOBAL int flow_ask(struct __sk_buff *skb, struct flow *flow, __u32 egress, __u3
 	if (endpoint_options(lxc_id) & OPTION_CONNTRACK_ACCOUNTING)
 		flow->accounting = 1;
 	if (monitor) {
-		verdict_event(skb, flow, &query, lxc_id, reason == 0);
+		tell_verdict(skb, flow, &query, lxc_id, reason == 0);
 		debug(skb, lxc_id, DEBUG_POLICY, lxc_id, query.peer, reason);
 	}
 	return reason;
@@ -137,7 +137,9 @@ static __always_inline void packet_learns(struct packet *packet, const struct fl
 	packet->dst_sec_id = forward ? flow->dst_sec_id : flow->src_sec_id;
 	packet->from_lxc_id = forward ? flow->src_lxc_id : flow->dst_lxc_id;
 	packet->to_lxc_id = forward ? flow->dst_lxc_id : flow->src_lxc_id;
-	packet->direction = flow->direction;
+	/* No policy was asked between ends that are not on this node: the hook's own direction stays. */
+	if (flow->direction)
+		packet->direction = flow->direction;
 	packet->rule = flow->rule;
 }
 

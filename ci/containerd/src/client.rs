@@ -16,8 +16,8 @@ use tonic_prost::ProstCodec;
 use tower::service_fn;
 
 use crate::cri::{
-    Nothing, PodSandboxConfig, PodSandboxId, PodSandboxStatusRequest, PodSandboxStatusResponse,
-    RunPodSandboxRequest, StatusRequest, StatusResponse,
+    ListPodSandboxRequest, ListPodSandboxResponse, Nothing, PodSandboxConfig, PodSandboxId,
+    PodSandboxStatusRequest, PodSandboxStatusResponse, RunPodSandboxRequest, StatusRequest, StatusResponse,
 };
 
 /// How long one request may take. A sandbox is a few processes.
@@ -144,6 +144,15 @@ impl Client {
         let info: Value = serde_json::from_str(info).map_err(|e| answer(e.to_string()))?;
         let netns = netns(&info).ok_or_else(|| answer(format!("no network namespace in {info}")))?;
         Ok(Sandbox { id, addresses, netns })
+    }
+
+    /// The ids of all pods, also of those that could not be run and not be cleaned up.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn list(&self) -> Result<Vec<String>, ClientError> {
+        let answer: ListPodSandboxResponse = self.call("ListPodSandbox", ListPodSandboxRequest {})?;
+        Ok(answer.items.into_iter().map(|item| item.id).collect())
     }
 
     /// Stops a pod: the daemon takes its network away.

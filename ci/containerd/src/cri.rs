@@ -30,6 +30,9 @@ pub struct PodSandboxMetadata {
     /// Its Kubernetes namespace.
     #[prost(string, tag = "3")]
     pub namespace: String,
+    /// How many times it has been tried before.
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
 }
 
 /// What only Linux has.
@@ -51,6 +54,21 @@ pub(crate) struct RunPodSandboxRequest {
 pub(crate) struct PodSandboxId {
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ListPodSandboxRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ListPodSandboxResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub items: Vec<ListedPodSandbox>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ListedPodSandbox {
+    #[prost(string, tag = "1")]
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

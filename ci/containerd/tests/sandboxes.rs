@@ -91,12 +91,13 @@ impl Scene {
         Self { daemon, ground, _plugins: plugins, _lab: lab }
     }
 
-    fn config(&self, name: &str) -> PodSandboxConfig {
+    fn config(&self, name: &str, attempt: u32) -> PodSandboxConfig {
         PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: name.into(),
                 uid: format!("uid-{name}"),
                 namespace: "default".into(),
+                attempt,
             }),
             hostname: name.into(),
             linux: Some(LinuxPodSandboxConfig { cgroup_parent: self.daemon.cgroup().into() }),
@@ -104,7 +105,11 @@ impl Scene {
     }
 
     fn run(&self, name: &str) -> (Sandbox, NetNs) {
-        let sandbox = match self.daemon.client().run(self.config(name)) {
+        self.run_again(name, 0)
+    }
+
+    fn run_again(&self, name: &str, attempt: u32) -> (Sandbox, NetNs) {
+        let sandbox = match self.daemon.client().run(self.config(name, attempt)) {
             Ok(sandbox) => sandbox,
             Err(e) => panic!("{e}\n{}", self.daemon.log()),
         };
@@ -112,12 +117,12 @@ impl Scene {
         (sandbox, netns)
     }
 
-    fn stop_and_remove(&self, sandbox: &Sandbox) {
+    fn stop_and_remove(&self, id: &str) {
         // The kubelet stops a pod more than once.
         for _ in 0..2 {
-            self.daemon.client().stop(&sandbox.id).expect("stop");
+            self.daemon.client().stop(id).expect("stop");
         }
-        self.daemon.client().remove(&sandbox.id).expect("remove");
+        self.daemon.client().remove(id).expect("remove");
     }
 
     /// The container ids of the agent's endpoints.
@@ -180,7 +185,7 @@ fn pods_of_containerd_reach_each_other_as_the_policy_says_and_leave_nothing_behi
     found.sort();
     assert_eq!(found, ids);
     for sandbox in [&web, &friend, &stranger] {
-        scene.stop_and_remove(sandbox);
+        scene.stop_and_remove(&sandbox.id);
     }
     assert_eq!((scene.endpoints(), scene.pod_interfaces()), (Vec::new(), Vec::new()));
 }
@@ -189,19 +194,23 @@ fn pods_of_containerd_reach_each_other_as_the_policy_says_and_leave_nothing_behi
 fn a_pod_that_is_asked_for_while_the_agent_is_down_is_refused_with_the_remedy_and_runs_later() {
     let Some(mut scene) = Scene::build() else { return };
     scene.ground.agent.end(Ending::Terminate).expect("the agent ends");
-    let refused = scene.daemon.client().run(scene.config("web")).expect_err("there is no agent");
+    let refused = scene.daemon.client().run(scene.config("web", 0)).expect_err("there is no agent");
     assert!(matches!(refused, ClientError::Refused { .. }), "{refused}");
     assert!(refused.to_string().contains("start the agent"), "{refused}");
     assert_eq!(scene.pod_interfaces(), Vec::<String>::new());
     scene.ground.agent.start_again().expect("the agent starts again");
-    let (web, server) = scene.run("web");
+    // As the kubelet does: what the daemon could not clean up without the agent is stopped and removed, then the pod is
+    // tried again.
+    let left = scene.daemon.client().list().expect("list");
+    assert_eq!(left.len(), 1);
+    scene.stop_and_remove(&left[0]);
+    let (web, server) = scene.run_again("web", 1);
     serve(&server, web.addresses[0]);
     ask(&server, web.addresses[0]).expect("a pod reaches itself");
-    scene.stop_and_remove(&web);
+    scene.stop_and_remove(&web.id);
     assert_eq!(scene.endpoints(), Vec::<String>::new());
 }
 
-/// What a daemon of an earlier test may have left.
 #[test]
 fn a_daemon_that_ends_takes_its_pods_and_cgroups_with_it() {
     let Some(scene) = Scene::build() else { return };

@@ -6,7 +6,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::Settings;
+use crate::config::{Origin, Settings};
 use crate::metrics::Counters;
 
 /// Starts the log of this process.
@@ -26,7 +26,10 @@ pub fn start(debug: bool, counters: Counters) -> Result<(), String> {
 /// Every option as it holds, as 1.4 logs them. None of them is a secret.
 pub fn settings(settings: &Settings, unknown_variables: &[String]) {
     for (name, value, origin) in settings.all() {
-        tracing::info!(from = %origin, "--{name}='{value}'");
+        match origin {
+            Origin::Default(_) => tracing::info!("--{name}='{value}'"),
+            origin => tracing::info!(from = %origin, "--{name}='{value}'"),
+        }
     }
     for name in unknown_variables {
         tracing::warn!(name, "a variable begins with CILIUM_ and is no option; it is ignored");

@@ -19,10 +19,8 @@ const STATE_DIRECTORY: &str = "/var/run/cilium";
 const STATE: &str = "state";
 /// What is the agent's below the root of pins, beside the maps.
 const PINS: &str = "ciliate";
-/// What names of the agent's maps and devices begin with.
+/// What names of the agent's maps begin with.
 const PREFIX: &str = "cilium_";
-/// The devices that the agent makes for the node.
-const DEVICES: &[&str] = &["cilium_host", "cilium_net"];
 /// Digits of a hash after `lxc` in the name of the node's end of a pod's link.
 const POD_DIGITS: usize = 12;
 
@@ -41,16 +39,18 @@ pub(crate) struct Arguments {
 /// Something that is removed.
 #[derive(Debug, PartialEq, Eq)]
 enum Remnant {
-    Device(String),
-    File(PathBuf),
+    NodeDevice(String),
+    PodDevice(String),
+    Pin(PathBuf),
     Directory(PathBuf),
 }
 
 impl fmt::Display for Remnant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(name) => write!(f, "device {name}"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::NodeDevice(name) => write!(f, "device {name}"),
+            Self::PodDevice(name) => write!(f, "device {name} of a pod"),
+            Self::Pin(path) => write!(f, "{}", path.display()),
             Self::Directory(path) => write!(f, "{}/", path.display()),
         }
     }
@@ -75,19 +75,11 @@ pub(crate) fn run(arguments: &Arguments, session: &mut Session<'_>) -> Result<()
     if !arguments.force {
         confirm(&remnants, session)?;
     }
-    let mut errors = 0;
-    for remnant in &remnants {
-        match remove(remnant, &netlink) {
-            Ok(()) => session.line(format!("removed {remnant}"))?,
-            Err(error) => {
-                errors += 1;
-                note(&format!("error: {error}"));
-            }
-        }
-    }
-    match errors {
-        0 => Ok(()),
-        _ => Err(CliError::Failed(format!("{errors} of {} were not removed", remnants.len()))),
+    let failures = remove(&remnants, arguments, &netlink);
+    failures.iter().for_each(|failure| note(&format!("error: {failure}")));
+    match failures.len() {
+        0 => session.line("Removed"),
+        number => Err(CliError::Failed(format!("not everything was removed: {number} errors"))),
     }
 }
 
@@ -99,15 +91,15 @@ fn failed(error: NetlinkError) -> CliError {
     CliError::Failed(format!("{error}; run as root"))
 }
 
-/// In the order in which they are removed: first what carries traffic, so that nothing runs without its maps.
+/// What there is, for the user to see before it goes.
 fn remnants(arguments: &Arguments, netlink: &Netlink) -> Result<Vec<Remnant>, CliError> {
     let names = netlink.links().map_err(failed)?.into_iter().map(|link| link.name);
-    let mut remnants: Vec<Remnant> = names.filter(|name| is_ours(name)).map(Remnant::Device).collect();
+    let mut remnants: Vec<Remnant> = names.filter_map(device).collect();
     let pins = arguments.root.directory().join(PINS);
     if pins.is_dir() {
         remnants.push(Remnant::Directory(pins));
     }
-    remnants.extend(maps(&arguments.root.globals())?.into_iter().map(Remnant::File));
+    remnants.extend(maps(&arguments.root.globals())?.into_iter().map(Remnant::Pin));
     let state = arguments.state_dir.join(STATE);
     if state.is_dir() {
         remnants.push(Remnant::Directory(state));
@@ -115,11 +107,14 @@ fn remnants(arguments: &Arguments, netlink: &Netlink) -> Result<Vec<Remnant>, Cl
     Ok(remnants)
 }
 
-/// A device of the agent or the node's end of a pod's link.
-fn is_ours(name: &str) -> bool {
-    let hexadecimal =
-        |digits: &str| digits.len() == POD_DIGITS && digits.bytes().all(|d| d.is_ascii_hexdigit());
-    DEVICES.contains(&name) || name.strip_prefix("lxc").is_some_and(hexadecimal)
+/// A device of the agent, or the node's end of a pod's link.
+fn device(name: String) -> Option<Remnant> {
+    if [datapath::HOST_DEVICE, datapath::NET_DEVICE].contains(&name.as_str()) {
+        return Some(Remnant::NodeDevice(name));
+    }
+    let digits = name.strip_prefix("lxc")?;
+    let ours = digits.len() == POD_DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    ours.then_some(Remnant::PodDevice(name))
 }
 
 fn maps(globals: &Path) -> Result<Vec<PathBuf>, CliError> {
@@ -152,22 +147,28 @@ fn confirm(remnants: &[Remnant], session: &mut Session<'_>) -> Result<(), CliErr
     }
 }
 
-fn remove(remnant: &Remnant, netlink: &Netlink) -> Result<(), CliError> {
-    let gone = |path: &PathBuf, removed: io::Result<()>| match removed {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(CliError::Change { action: "remove", path: path.clone(), source })
+/// Goes on after what fails. First what carries traffic, so that no program runs without its maps.
+fn remove(remnants: &[Remnant], arguments: &Arguments, netlink: &Netlink) -> Vec<String> {
+    let mut failures = Vec::new();
+    for remnant in remnants {
+        if let Remnant::PodDevice(name) = remnant
+            && let Err(error) = netlink.delete_link(name)
+            && !matches!(error, NetlinkError::Missing { .. })
+        {
+            failures.push(error.to_string());
         }
-        _ => Ok(()),
-    };
-    match remnant {
-        Remnant::File(path) => gone(path, fs::remove_file(path)),
-        Remnant::Directory(path) => gone(path, fs::remove_dir_all(path)),
-        Remnant::Device(name) => match netlink.delete_link(name) {
-            // One end of a pair takes the other with it.
-            Err(NetlinkError::Missing { .. }) | Ok(()) => Ok(()),
-            Err(error) => Err(failed(error)),
-        },
     }
+    if let Err(error) = datapath::cleanup(&arguments.root.directory()) {
+        failures.push(error.to_string());
+    }
+    let state = arguments.state_dir.join(STATE);
+    match fs::remove_dir_all(&state) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            failures.push(format!("remove {}: {error}", state.display()));
+        }
+        _ => {}
+    }
+    failures
 }
 
 #[cfg(test)]
@@ -176,11 +177,13 @@ mod tests {
 
     #[test]
     fn only_our_own_devices_are_removed() {
-        for name in ["cilium_host", "cilium_net", "lxcd0f631ca1ddb"] {
-            assert!(is_ours(name), "{name}");
+        for name in ["cilium_host", "cilium_net"] {
+            assert_eq!(device(name.into()), Some(Remnant::NodeDevice(name.into())));
         }
+        let pod = "lxcd0f631ca1ddb";
+        assert_eq!(device(pod.into()), Some(Remnant::PodDevice(pod.into())));
         for name in ["eth0", "lxcbr0", "lxc", "lxcd0f631ca1ddz", "lxcd0f631ca1ddb0", "cilium_vxlan0", "lo"] {
-            assert!(!is_ours(name), "{name}");
+            assert_eq!(device(name.into()), None, "{name}");
         }
     }
 

@@ -20,13 +20,14 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    pub(crate) fn new(fixed: FixedIdentities, cluster_id: u8) -> Self {
+    /// Without any in use; the cluster's numbers and this node's are of these ranges.
+    pub(crate) fn new(fixed: FixedIdentities, cluster: IdentityRange, local: IdentityRange) -> Self {
         Self {
             fixed_labels: fixed.iter().map(|(identity, labels)| (identity, labels.clone())).collect(),
             fixed,
             fixed_references: BTreeMap::new(),
-            cluster: Allocator::new(IdentityRange::cluster(cluster_id)),
-            local: Allocator::new(IdentityRange::LOCAL),
+            cluster: Allocator::new(cluster),
+            local: Allocator::new(local),
         }
     }
 

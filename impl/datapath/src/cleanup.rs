@@ -51,7 +51,7 @@ pub fn cleanup(bpf_root: &Path) -> Result<(), DatapathError> {
         }
     }
     for link in node.netlink().links()? {
-        results.extend(detach_filters(&link));
+        results.extend(detach_filters(&node, &link));
     }
     results.push(node.tear_down());
     results.into_iter().collect()
@@ -67,13 +67,21 @@ fn remove_if_empty(directory: &Path) -> Result<(), DatapathError> {
     }
 }
 
-fn detach_filters(link: &Link) -> Vec<Result<(), DatapathError>> {
+/// And the qdisc that held them, unless others have filters there.
+fn detach_filters(node: &Node, link: &Link) -> Vec<Result<(), DatapathError>> {
     let mut results = Vec::new();
     for side in [Side::Ingress, Side::Egress] {
         let hook = Hook { ifindex: link.index, side, pin: PathBuf::new() };
         if loader::has_own_filter(&hook) {
             results.push(AttachMethod::Clsact.detach(&hook));
         }
+    }
+    if !results.is_empty() {
+        results.push(match node.netlink().clsact_filters(link) {
+            Ok(0) => node.netlink().delete_clsact(link).map_err(DatapathError::from),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        });
     }
     results
 }

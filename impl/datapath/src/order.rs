@@ -6,7 +6,7 @@
 //! of before is found again. What is removed stays until all that is new is there: nothing that is allowed before and
 //! after is denied in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use controlplane::{Deltas, EndpointRow, IpcacheRow};
@@ -103,39 +103,40 @@ pub fn plan(deltas: &Deltas, present: &impl Present) -> Vec<Write> {
     writes
 }
 
+/// The address that a prefix is, if it is the node's from now on.
+fn host_address(prefix: &IpNet, row: &IpcacheRow) -> Option<IpAddr> {
+    let host = row.identity == NumericIdentity::HOST.as_u32();
+    (host && prefix.prefix_len() == prefix.max_prefix_len()).then(|| prefix.addr())
+}
+
+/// The addresses that are an endpoint's or the node's from now on.
+fn taken(deltas: &Deltas) -> BTreeSet<IpAddr> {
+    let endpoints = deltas.endpoints.upserts.iter().flat_map(|(_, row)| addresses(row));
+    let hosts = deltas.ipcache.upserts.iter().filter_map(|(prefix, row)| host_address(prefix, row));
+    endpoints.chain(hosts).collect()
+}
+
 fn plan_ipcache(deltas: &Deltas, present: &impl Present, writes: &mut Vec<Write>) {
-    let host_address =
-        |prefix: &IpNet| (prefix.prefix_len() == prefix.max_prefix_len()).then(|| prefix.addr());
-    let mut no_host = Vec::new();
-    for (prefix, row) in &deltas.ipcache.upserts {
-        let Some(address) = host_address(prefix) else { continue };
-        if row.identity == NumericIdentity::HOST.as_u32() {
-            writes.push(Write::HostAddress(address));
-        } else if present.is_host(address) {
-            no_host.push(address);
-        }
-    }
-    writes.extend(deltas.ipcache.upserts.iter().map(|(prefix, row)| Write::Ipcache(*prefix, *row)));
-    writes.extend(deltas.ipcache.removals.iter().copied().map(Write::RemoveIpcache));
-    no_host.extend(
-        deltas.ipcache.removals.iter().filter_map(host_address).filter(|address| present.is_host(*address)),
-    );
-    // What is an endpoint's by now has been overwritten.
-    let taken: BTreeSet<IpAddr> =
-        deltas.endpoints.upserts.iter().flat_map(|(_, row)| addresses(row)).collect();
-    writes.extend(no_host.into_iter().filter(|address| !taken.contains(address)).map(Write::RemoveAddress));
+    let ipcache = &deltas.ipcache;
+    let hosts = ipcache.upserts.iter().filter_map(|(prefix, row)| host_address(prefix, row));
+    writes.extend(hosts.map(Write::HostAddress));
+    writes.extend(ipcache.upserts.iter().map(|(prefix, row)| Write::Ipcache(*prefix, *row)));
+    writes.extend(ipcache.removals.iter().copied().map(Write::RemoveIpcache));
+    let taken = taken(deltas);
+    let named = ipcache.upserts.iter().map(|(prefix, _)| prefix).chain(&ipcache.removals);
+    let no_host = named
+        .filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len())
+        .map(IpNet::addr)
+        .filter(|address| present.is_host(*address) && !taken.contains(address));
+    writes.extend(no_host.map(Write::RemoveAddress));
 }
 
 fn plan_removals(deltas: &Deltas, present: &impl Present, filled: &BTreeSet<u16>, writes: &mut Vec<Write>) {
     let endpoints = &deltas.endpoints;
-    let desired: BTreeMap<IpAddr, u16> = endpoints
-        .upserts
-        .iter()
-        .flat_map(|(id, row)| addresses(row).map(move |address| (address, *id)))
-        .collect();
+    let taken = taken(deltas);
     let changed = endpoints.upserts.iter().map(|(id, _)| id).chain(&endpoints.removals);
     for row in changed.filter_map(|id| present.endpoint(*id)) {
-        writes.extend(addresses(row).filter(|a| !desired.contains_key(a)).map(Write::RemoveAddress));
+        writes.extend(addresses(row).filter(|address| !taken.contains(address)).map(Write::RemoveAddress));
     }
     let gone = || endpoints.removals.iter().copied();
     writes.extend(gone().map(Write::RemoveRow));

@@ -83,7 +83,7 @@ mod tests {
             (159, "Policy denied (L4)"),
             (162, "Policy denied (CIDR)"),
             (165, "No configuration available to perform policy decision"),
-            (166, "166"),
+            (200, "200"),
             (77, "77"),
         ] {
             assert_eq!(reason_name(reason), name);

@@ -12,6 +12,7 @@ mod mac;
 mod make;
 mod neighbours;
 mod netns;
+mod qdiscs;
 mod routes;
 mod rules;
 mod socket;

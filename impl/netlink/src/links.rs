@@ -23,6 +23,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// Whether it resolves neighbours (ARP, neighbour discovery).
+    pub arp: bool,
     /// Interface index of the other end or the parent device, in *its* namespace.
     pub peer: Option<u32>,
     /// Interface index of the bridge (or bond) that it is a port of.
@@ -40,6 +42,7 @@ impl From<LinkMessage> for Link {
             mac: None,
             mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
+            arp: !message.header.flags.contains(LinkFlags::Noarp),
             peer: None,
             controller: None,
             alias: None,

@@ -230,3 +230,25 @@ fn a_socket_serves_several_threads() {
         }
     });
 }
+
+#[test]
+fn a_link_without_a_clsact_qdisc_has_no_filters_and_none_to_delete() {
+    let (netns, netlink) = scratch();
+    veth(&netns, &netlink);
+    let link = netlink.link("a").unwrap();
+    assert_eq!(netlink.clsact_filters(&link).unwrap(), 0);
+    let refused = netlink.delete_clsact(&link).unwrap_err();
+    assert!(matches!(refused, NetlinkError::Refused { .. } | NetlinkError::Missing { .. }), "{refused}");
+}
+
+#[test]
+fn a_link_that_resolves_no_neighbours_says_so() {
+    let (netns, netlink) = scratch();
+    veth(&netns, &netlink);
+    assert!(netlink.link("a").unwrap().arp);
+    for on in [false, true] {
+        netlink.set_arp("a", on).unwrap();
+        assert_eq!(netlink.link("a").unwrap().arp, on);
+    }
+    assert!(matches!(netlink.set_arp("nothing", false), Err(NetlinkError::Missing { .. })));
+}

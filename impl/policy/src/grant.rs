@@ -57,7 +57,7 @@ impl Peer {
 }
 
 /// `reserved:all` selects everything, whatever else is asked.
-fn selects_all(selector: &EndpointSelector) -> bool {
+pub(crate) fn selects_all(selector: &EndpointSelector) -> bool {
     selector.match_labels().keys().any(|key| *key.source() == Source::Reserved && key.key() == reserved::ALL)
 }
 

@@ -26,7 +26,7 @@ pub use error::{Feature, ParseError};
 pub use map_state::{Direction, MapState, NOT_A_RULE, PolicyDelta, PolicyEntry, PolicyKey};
 pub use named_port::{NamedPorts, PortName};
 pub use repository::{Repository, Revision, StoredRule};
-pub use resolver::{Endpoint, Options, PrefixDelta, Resolver, UnresolvedPort};
+pub use resolver::{Endpoint, MAX_ENTRIES, Options, PrefixDelta, Resolver, UnresolvedPort};
 pub use rule::{
     CidrRule, L4Ports, MAX_EXCEPT, MAX_IMPORT_BYTES, MAX_IMPORT_RULES, MAX_PEERS, MAX_PORTS, PeerRule,
     PortProtocol, PortRule, Rule, parse_rules_json,

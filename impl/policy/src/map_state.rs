@@ -61,8 +61,7 @@ impl PolicyKey {
 
     /// Whether it allows this packet: the peer, the protocol, and the destination port in host order.
     pub const fn covers(&self, identity: u32, protocol: u8, port: u16) -> bool {
-        let shift = 16 - self.port_prefix as u32;
-        let mask = if self.port_prefix == 0 { 0 } else { u16::MAX << shift };
+        let mask = if self.port_prefix == 0 { 0 } else { u16::MAX << 16u8.saturating_sub(self.port_prefix) };
         (self.identity == 0 || self.identity == identity)
             && (self.protocol == 0 || self.protocol == protocol && port & mask == self.port)
     }

@@ -24,7 +24,7 @@ struct Cached {
 
 #[derive(Debug, Default)]
 pub(crate) struct SelectorCache {
-    identities: LabelIndex,
+    identities: LabelIndex<u32>,
     by_labels: HashMap<Labels, BTreeSet<u32>>,
     selectors_of: BTreeMap<u32, BTreeSet<SelectorId>>,
     cached: HashMap<SelectorId, Cached>,

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
-use identity::{EndpointSelector, Labels, Operator, Source};
+use identity::{EndpointSelector, Labels, Operator};
+
+use crate::grant::selects_all;
 
 /// Things under a label's key and value, whatever its source: a selector of `any:` sees all sources.
 type ByLabel<T> = HashMap<Box<str>, HashMap<Box<str>, BTreeSet<T>>>;
@@ -14,8 +16,16 @@ fn at<'a, T>(by_label: &'a ByLabel<T>, key: &str, value: &str) -> Option<&'a BTr
     by_label.get(key)?.get(value)
 }
 
+/// Allocates a key or value only where it is new: most labels are known.
 fn insert<T: Ord>(by_label: &mut ByLabel<T>, key: &str, value: &str, one: T) {
-    by_label.entry(key.into()).or_default().entry(value.into()).or_default().insert(one);
+    let values = match by_label.get_mut(key) {
+        Some(values) => values,
+        None => by_label.entry(key.into()).or_default(),
+    };
+    match values.get_mut(value) {
+        Some(there) => there.insert(one),
+        None => values.entry(value.into()).or_default().insert(one),
+    };
 }
 
 fn remove<T: Ord>(by_label: &mut ByLabel<T>, key: &str, value: &str, one: &T) {
@@ -48,8 +58,7 @@ impl<T> Default for SelectorIndex<T> {
 
 impl<T: Copy + Ord + Hash> SelectorIndex<T> {
     pub(crate) fn insert(&mut self, one: T, selector: &EndpointSelector) {
-        let selects_all = |source: &Source, key: &str| *source == Source::Reserved && key == "all";
-        let everything = selector.match_labels().keys().any(|key| selects_all(key.source(), key.key()));
+        let everything = selects_all(selector);
         // The label that fewest others are under: every rule of a namespace demands the namespace's label.
         let anchor = selector
             .match_labels()
@@ -84,21 +93,27 @@ impl<T: Copy + Ord + Hash> SelectorIndex<T> {
 }
 
 /// Sets of labels, numbered, by each of their labels.
-#[derive(Debug, Default)]
-pub(crate) struct LabelIndex {
-    by_label: ByLabel<u32>,
-    all: BTreeMap<u32, Labels>,
+#[derive(Debug)]
+pub(crate) struct LabelIndex<T> {
+    by_label: ByLabel<T>,
+    all: BTreeMap<T, Labels>,
 }
 
-impl LabelIndex {
-    pub(crate) fn insert(&mut self, number: u32, labels: &Labels) {
+impl<T> Default for LabelIndex<T> {
+    fn default() -> Self {
+        Self { by_label: HashMap::new(), all: BTreeMap::new() }
+    }
+}
+
+impl<T: Copy + Ord> LabelIndex<T> {
+    pub(crate) fn insert(&mut self, number: T, labels: &Labels) {
         for label in labels.iter() {
             insert(&mut self.by_label, label.key(), label.value(), number);
         }
         self.all.insert(number, labels.clone());
     }
 
-    pub(crate) fn remove(&mut self, number: u32) -> Option<Labels> {
+    pub(crate) fn remove(&mut self, number: T) -> Option<Labels> {
         let labels = self.all.remove(&number)?;
         for label in labels.iter() {
             remove(&mut self.by_label, label.key(), label.value(), &number);
@@ -106,7 +121,7 @@ impl LabelIndex {
         Some(labels)
     }
 
-    pub(crate) fn labels(&self, number: u32) -> Option<&Labels> {
+    pub(crate) fn labels(&self, number: T) -> Option<&Labels> {
         self.all.get(&number)
     }
 
@@ -115,8 +130,8 @@ impl LabelIndex {
     }
 
     /// Exactly those whose labels are selected.
-    pub(crate) fn selected(&self, selector: &EndpointSelector) -> BTreeSet<u32> {
-        let matches = |number: &u32| self.all.get(number).is_some_and(|labels| selector.matches(labels));
+    pub(crate) fn selected(&self, selector: &EndpointSelector) -> BTreeSet<T> {
+        let matches = |number: &T| self.all.get(number).is_some_and(|labels| selector.matches(labels));
         match self.narrowed(selector) {
             Some(candidates) => candidates.into_iter().flatten().copied().filter(matches).collect(),
             None => self.all.keys().copied().filter(matches).collect(),
@@ -124,8 +139,8 @@ impl LabelIndex {
     }
 
     /// Some sets of candidates, or none if the selector demands no label.
-    fn narrowed(&self, selector: &EndpointSelector) -> Option<Vec<&BTreeSet<u32>>> {
-        if selector.match_labels().keys().any(|key| *key.source() == Source::Reserved && key.key() == "all") {
+    fn narrowed(&self, selector: &EndpointSelector) -> Option<Vec<&BTreeSet<T>>> {
+        if selects_all(selector) {
             return None;
         }
         let labels = selector

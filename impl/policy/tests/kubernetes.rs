@@ -298,6 +298,22 @@ fn a_policy_for_endpoints_without_labels_is_bound_to_no_namespace() {
 }
 
 #[test]
+fn no_selector_frees_a_cilium_policy_from_its_namespace() {
+    let mut node = node();
+    node.endpoint(11, &pod("k8s:app=web", "bank", "b"));
+    for selector in [
+        "{matchLabels: {'reserved:all': ''}}",
+        "{matchExpressions: [{key: 'reserved:init', operator: DoesNotExist}]}",
+        "{matchExpressions: [{key: 'reserved:init', operator: NotIn, values: [x]}]}",
+        "{matchLabels: {'k8s:io.kubernetes.pod.namespace': bank}}",
+    ] {
+        node.apply(&cilium_policy(&format!("{{endpointSelector: {selector}, ingress: [{{}}]}}")));
+        assert!(!node.enforces(11, Direction::Ingress), "{selector}");
+        assert!(node.enforces(WEB, Direction::Ingress), "{selector}");
+    }
+}
+
+#[test]
 fn spec_and_specs_are_all_rules_of_one_object() {
     let yaml = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p}\n\
                 spec: {endpointSelector: {}}\nspecs: [{endpointSelector: {}, ingress: [{}]}, {endpointSelector: {}}]\n";

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is read as a rule, what is refused, and where it says the fault is.
 
+use policy::kubernetes;
 use policy::{
     Direction, Feature, L4Ports, MAX_EXCEPT, MAX_IMPORT_BYTES, MAX_PORTS, ParseError, Rule, parse_rules_json,
 };
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn refused(json: &str) -> ParseError {
     match parse_rules_json(json) {
@@ -210,4 +213,83 @@ fn a_rule_is_read_by_serde_with_the_same_checks() {
     let error =
         serde_json::from_str::<Rule>(r#"{"endpointSelector": {}, "egress": [{"toEntities": ["x"]}]}"#);
     assert!(error.unwrap_err().to_string().starts_with("egress[0].toEntities[0]: unknown entity"));
+}
+
+/// Words of the schema in any order, most of it nonsense.
+fn nonsense() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\n",
+        "- ",
+        "  ",
+        "null",
+        "true",
+        "-1",
+        "0",
+        "65536",
+        "1e400",
+        "\"\"",
+        "\"endpointSelector\"",
+        "\"matchLabels\"",
+        "\"ingress\"",
+        "\"egress\"",
+        "\"toPorts\"",
+        "\"ports\"",
+        "\"port\"",
+        "\"endPort\"",
+        "\"80\"",
+        "\"fromCIDRSet\"",
+        "\"cidr\"",
+        "\"except\"",
+        "\"::/0\"",
+        "\"10.0.0.0/8\"",
+        "\"labels\"",
+        "\"k8s:\"",
+        "\"a=b=c\"",
+        "\"$\"",
+        "kind: NetworkPolicy\n",
+        "apiVersion: networking.k8s.io/v1\n",
+        "metadata: {name: x}\n",
+        "spec: {podSelector: {}}\n",
+        "&a ",
+        "*a",
+        "é",
+    ]);
+    prop::collection::vec(word, 0..24).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in nonsense()) {
+        if let Ok(rules) = parse_rules_json(&text) {
+            let written = serde_json::to_string(&rules).unwrap();
+            prop_assert_eq!(parse_rules_json(&written).unwrap(), rules);
+        }
+        for document in kubernetes::documents(&text).unwrap_or_default() {
+            let _ = kubernetes::policy_of(&document);
+        }
+    }
+
+    #[test]
+    fn any_change_of_a_rule_is_read_or_refused(at in 0..400usize, with in "\\PC{0,3}", gone in 0..8usize) {
+        let text = r#"[{"endpointSelector":{"matchLabels":{"any:app":"web"}},
+            "ingress":[{"fromEndpoints":[{"matchLabels":{"k8s:app":"a"}}],"fromCIDR":["192.0.2.0/24"],
+                "fromCIDRSet":[{"cidr":"10.0.0.0/8","except":["10.1.0.0/16"]}],"fromEntities":["world"],
+                "toPorts":[{"ports":[{"port":"80","protocol":"TCP"},{"port":"1","endPort":9}]}]}]}]"#;
+        let at = at.min(text.len());
+        let changed = format!("{}{with}{}", &text[..at], &text[(at + gone).min(text.len())..]);
+        if let Ok(rules) = parse_rules_json(&changed) {
+            let written = serde_json::to_string(&rules).unwrap();
+            prop_assert_eq!(parse_rules_json(&written).unwrap(), rules);
+        }
+    }
 }

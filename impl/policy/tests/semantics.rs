@@ -6,7 +6,8 @@ mod node;
 use addr::Protocol;
 use node::{HOST, Node, WORLD, labels, ports};
 use policy::{
-    Direction, Endpoint, Enforcement, EnforcementMode, MapState, NOT_A_RULE, Options, PolicyEntry, PolicyKey,
+    Direction, Endpoint, Enforcement, EnforcementMode, MAX_ENTRIES, MapState, NOT_A_RULE, Options,
+    PolicyEntry, PolicyKey,
 };
 
 const WEB: u16 = 10;
@@ -398,4 +399,40 @@ fn an_entry_of_ports_without_ports_allows_nothing() {
         r#"{"fromEndpoints": [{"matchLabels": {"app": "front"}}], "toPorts": [{"ports": []}]}"#,
     ));
     assert!(node.enforces(WEB, Direction::Ingress) && !node.receives(WEB, FRONT, "80/TCP"));
+}
+
+#[test]
+fn what_does_not_fit_into_a_map_is_not_allowed_until_there_is_room() {
+    let mut node = node();
+    for number in 0..120 {
+        node.identity(400 + number, &format!("k8s:app=many k8s:n={number}"));
+    }
+    // Each range is many entries, three times as many without a protocol.
+    let ranges: Vec<String> =
+        (0..20).map(|at| format!(r#"{{"port": "{}", "endPort": 65534}}"#, 1 + at)).collect();
+    let entry = format!(
+        r#"{{"fromEndpoints": [{{"matchLabels": {{"app": "many"}}}}], "toPorts": [{{"ports": [{}]}}]}}"#,
+        ranges.join(", ")
+    );
+    node.import(&ingress(&entry));
+    let per_identity = node.keys(WEB).iter().filter(|key| key.identity == 400).count();
+    let fit = MAX_ENTRIES / per_identity;
+    assert!(fit < 120, "{per_identity}");
+    let ingress =
+        |node: &Node| node.keys(WEB).iter().filter(|key| key.direction == Direction::Ingress).count();
+    assert_eq!(ingress(&node), MAX_ENTRIES);
+    assert_eq!(node.resolver.overflowing(), [WEB].into());
+    assert!(node.receives(WEB, 400, "80/TCP") && !node.receives(WEB, 519, "80/TCP"));
+    for number in 0..=(120 - fit as u32) {
+        node.resolver.identity_removed(identity::NumericIdentity::new(400 + number));
+    }
+    assert!(node.receives(WEB, 519, "80/TCP"));
+    assert!(node.resolver.overflowing().is_empty());
+    assert_eq!(ingress(&node), (fit - 1) * per_identity);
+    for number in 0..120 {
+        node.identity(700 + number, &format!("k8s:app=many k8s:m={number}"));
+    }
+    assert_eq!(node.resolver.overflowing(), [WEB].into());
+    node.import(&self::ingress(r#"{"fromEntities": ["all"]}"#));
+    assert!(node.resolver.overflowing().is_empty(), "everything is one entry");
 }

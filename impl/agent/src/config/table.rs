@@ -43,8 +43,13 @@ pub const OPTIONS: &[Spec] = &[
         "Pods' IPv4 addresses on this node (auto: 10.X.0.0/16, X from the node's address)",
     ),
     option("ipv6-range", Kind::Value("CIDR"), "auto", "Pods' IPv6 addresses on this node, a /96"),
-    option("ipv4-node", Kind::Value("ADDRESS"), "auto", "This node's IPv4 address"),
-    option("ipv6-node", Kind::Value("ADDRESS"), "auto", "This node's IPv6 address"),
+    option(
+        "ipv4-node",
+        Kind::Value("ADDRESS"),
+        "auto",
+        "This node's IPv4 address as others are told it, from which an automatic range follows",
+    ),
+    option("ipv6-node", Kind::Value("ADDRESS"), "auto", "This node's IPv6 address as others are told it"),
     option(
         "ipv4-cluster-cidr-mask-size",
         Kind::Value("BITS"),

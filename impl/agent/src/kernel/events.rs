@@ -36,6 +36,13 @@ impl EventThread {
     }
 }
 
+impl EventThread {
+    /// Its name, if it has ended though nobody told it to.
+    pub fn dead_thread(&self) -> Option<String> {
+        self.thread.as_ref().filter(|thread| thread.is_finished()).map(|_| "events".into())
+    }
+}
+
 impl Drop for EventThread {
     fn drop(&mut self) {
         if let Err(error) = self.stop.write(1) {

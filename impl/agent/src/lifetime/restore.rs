@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the agent before left: endpoints whose interfaces are still there, rules of the API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use controlplane::{EndpointState, Event, NodeState, SourceName};
 
@@ -14,6 +14,8 @@ pub struct Restored {
     pub endpoints: Vec<EndpointState>,
     /// Those that cannot be, and why; 0 is the node.
     pub failed: BTreeMap<u16, String>,
+    /// Those whose interfaces are gone.
+    pub gone: BTreeSet<u16>,
     /// The node's own.
     pub node: Option<NodeState>,
 }
@@ -39,9 +41,14 @@ pub fn restore(state: &StateDir, links: &BTreeMap<String, u32>) -> Result<Restor
             continue;
         }
         match links.get(&endpoint.interface) {
+            // Its pod ended while no agent ran: nothing is wrong.
             None => {
-                let reason = format!("its interface {:?} is gone", endpoint.interface);
-                restored.failed.insert(id, reason);
+                tracing::info!(
+                    endpoint = id,
+                    interface = endpoint.interface,
+                    "its interface is gone, and so is it"
+                );
+                restored.gone.insert(id);
             }
             Some(index) => {
                 // A machine that was restarted numbers interfaces anew.

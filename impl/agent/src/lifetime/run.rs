@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ use netlink::{NetNs, Netlink};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Assembly, Parts, listen_unix, restore};
+use super::{Assembly, NamespaceLock, Parts, listen_unix, restore};
 use crate::config::{Config, Loaded, load};
 use crate::kernel::{self, EventThread, Kernel};
 use crate::metrics::Counters;
@@ -28,6 +29,9 @@ use crate::{logging, realize};
 
 /// How often the node's addresses are looked at.
 const ADDRESSES: Duration = Duration::from_secs(15);
+
+/// How often the threads are looked at.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Runs the agent until it is told to end. The first argument is the program's name.
 ///
@@ -68,11 +72,13 @@ struct Agent {
     metrics: Option<std::net::TcpListener>,
     sockets: [PathBuf; 2],
     netlink: Arc<Netlink>,
+    namespace: NamespaceLock,
 }
 
 impl Agent {
     fn start(config: Config, counters: Counters) -> Result<Self> {
         let state = StateDir::open(&config.places.state_dir)?;
+        let namespace = NamespaceLock::take()?;
         let netlink = Netlink::open(&NetNs::current()?)?;
         let facts = Facts::read(&netlink)?;
         let kept = kept(&state);
@@ -89,7 +95,12 @@ impl Agent {
             tracing::warn!("--restore=false: endpoints of the agent before are taken away");
             super::Restored::default()
         };
-        tracing::info!(endpoints = restored.endpoints.len(), failed = restored.failed.len(), "restored");
+        tracing::info!(
+            endpoints = restored.endpoints.len(),
+            gone = restored.gone.len(),
+            failed = restored.failed.len(),
+            "restored"
+        );
 
         let (socket, monitor_socket) =
             (config.places.socket_path.clone(), config.places.monitor_socket.clone());
@@ -116,6 +127,7 @@ impl Agent {
             metrics,
             sockets: [socket, monitor_socket],
             netlink: Arc::new(netlink),
+            namespace,
         })
     }
 
@@ -135,20 +147,31 @@ impl Agent {
         api.hub.publish(monitor::Event::Agent(AgentEvent::Started { time }));
         tracing::info!(socket = %self.sockets[0].display(), "serving");
         let [mut terminate, mut interrupt] = signals;
-        let name = std::future::poll_fn(|context| {
-            if terminate.poll_recv(context).is_ready() {
-                return std::task::Poll::Ready("SIGTERM");
+        let mut watch = tokio::time::interval(WATCH);
+        loop {
+            let signal = std::future::poll_fn(|context| {
+                if terminate.poll_recv(context).is_ready() {
+                    return Poll::Ready(Some("SIGTERM"));
+                }
+                if interrupt.poll_recv(context).is_ready() {
+                    return Poll::Ready(Some("SIGINT"));
+                }
+                watch.poll_tick(context).map(|_| None)
+            });
+            if let Some(name) = signal.await {
+                tracing::info!(signal = name, "ending");
+                return Ok(());
             }
-            interrupt.poll_recv(context).map(|_| "SIGINT")
-        })
-        .await;
-        tracing::info!(signal = name, "ending");
-        Ok(())
+            // Without one of its threads the agent does nothing any more, and whoever started it starts it again.
+            if let Some(thread) = self.assembly.dead_thread().or_else(|| self.events.dead_thread()) {
+                anyhow::bail!("the thread {thread:?} has ended: this is a defect of the agent, see the log");
+            }
+        }
     }
 
     /// Ends everything within a second. Programs and maps stay: pods go on talking.
     fn stop(self) {
-        let Self { assembly, events, monitor, listener, metrics, sockets, netlink: _ } = self;
+        let Self { assembly, events, monitor, listener, metrics, sockets, netlink: _, namespace } = self;
         drop((listener, metrics));
         for path in sockets {
             if let Err(error) = fs::remove_file(&path) {
@@ -160,6 +183,8 @@ impl Agent {
         if assembly.stop() {
             tracing::info!("ended");
         }
+        // Last: the next agent must not start before this one has written all.
+        drop(namespace);
     }
 }
 

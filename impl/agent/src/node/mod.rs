@@ -37,7 +37,7 @@ pub enum NodeError {
     NoAddress(&'static str),
     /// Packets that leave need an address to come back to.
     #[error(
-        "--masquerade: device {0:?} has no global IPv4 address; give one with --ipv4-node, or --masquerade=false if pods' addresses are routed"
+        "--masquerade: device {0:?} has no IPv4 address; give it one, or --masquerade=false if pods' addresses are routed"
     )]
     NothingToMasqueradeWith(String),
 }
@@ -118,7 +118,8 @@ impl Node {
             }
         };
         // A device without global IPv6 sends no IPv6 out: only a missing IPv4 address is a mistake.
-        if let Some(device) = device.filter(|_| network.masquerade && ipv4.is_some() && node4.is_none()) {
+        let bare = |device: &&Device| !device.addresses.iter().any(|net| v4(net.addr()).is_some());
+        if let Some(device) = device.filter(bare).filter(|_| network.masquerade && ipv4.is_some()) {
             return Err(NodeError::NothingToMasqueradeWith(device.name.clone()));
         }
         let ranges: Vec<IpNet> = ipv4

@@ -10,7 +10,7 @@ use crate::realize::Target;
 /// Entries of a map that one reply holds at most: as text they take some 50 MiB.
 const ENTRIES: usize = 1 << 18;
 /// Says how many entries a reply does not hold.
-const LEFT_OUT: &str = "x-entries-left-out";
+const LEFT_OUT: &str = api::paths::ENTRIES_LEFT_OUT;
 
 impl<T: Target> Api<T> {
     /// `GET /map`: which maps there are.

@@ -41,6 +41,7 @@ impl<T: Target> Api<T> {
                 response.cilium = Some(daemon(&status));
                 response.ipam = Some(ipam_status(&ipam));
                 response.controllers = self.controllers(&status);
+                response.controllers.push(controller("maps", 0, 0, &self.full_maps().await));
             }
             Err(refused) => {
                 let msg = refused.body.to_string();
@@ -80,6 +81,16 @@ impl<T: Target> Api<T> {
             controller("resolve-named-ports", 0, 0, &status.unresolved_ports),
             controller("queues", 0, self.queues().values().sum(), &full),
         ]
+    }
+
+    /// Maps that are almost full: what does not fit any more fails.
+    async fn full_maps(&self) -> Vec<String> {
+        let maps = self.target(|target| target.maps()).await.unwrap_or_default();
+        let full = |map: &crate::realize::MapSummary| {
+            let entries = map.entries.filter(|entries| *entries * 10 >= u64::from(map.max_entries) * 9)?;
+            Some(format!("{} holds {entries} of {}", map.name, map.max_entries))
+        };
+        maps.iter().filter(|map| map.max_entries > 0).filter_map(full).collect()
     }
 
     /// The ring of events and those who listen.

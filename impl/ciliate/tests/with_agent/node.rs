@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// How long the agent may take until it says that all is well.
+/// How long the agent may take until it says that it works.
 const READY: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(20);
@@ -31,6 +31,8 @@ pub struct Node {
     pub directory: TempDir,
     _world: NetNs,
     agent: Option<Child>,
+    /// Further flags of the agent, for its next start.
+    pub flags: Vec<String>,
 }
 
 impl Node {
@@ -49,12 +51,18 @@ impl Node {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts of its own");
         mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), None::<&str>).expect("a bpffs");
-        let mut node = Self { netns: node, directory, _world: world, agent: None };
+        let mut node = Self { netns: node, directory, _world: world, agent: None, flags: Vec::new() };
         node.start_agent();
         node
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// The agent's process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
+    /// What is in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -75,7 +83,8 @@ impl Node {
         ipam.ipv4.len() + ipam.ipv6.len()
     }
 
-    /// Starts the agent, and waits until it says that all is well.
+    /// Starts the agent, and waits until it says that it works. It also works when it warns: of an endpoint whose interface
+    /// went while there was no agent.
     pub fn start_agent(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ciliate"));
         command.arg("agent").args([
@@ -94,6 +103,7 @@ impl Node {
             "--bpf-ct-global-tcp-max=65536",
             "--bpf-ct-global-any-max=65536",
         ]);
+        command.args(&self.flags);
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
         let netns = self.netns.try_clone().expect("a handle");
@@ -108,7 +118,8 @@ impl Node {
         let end = Instant::now() + READY;
         loop {
             let status = self.client().status();
-            if status.as_ref().is_ok_and(|s| s.cilium.as_ref().is_some_and(|c| c.state == StatusState::Ok)) {
+            let own = status.as_ref().ok().and_then(|status| status.cilium.as_ref());
+            if own.is_some_and(|own| matches!(own.state, StatusState::Ok | StatusState::Warning)) {
                 return;
             }
             let ended = self.agent.as_mut().and_then(|agent| agent.try_wait().expect("wait"));

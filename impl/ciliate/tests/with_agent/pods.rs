@@ -20,7 +20,7 @@ const PORT: u16 = 8080;
 /// How long an answer may take, and after how long there is none.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-struct Pod {
+pub struct Pod {
     netns: NetNs,
     plugin: Plugin,
     result: Value,
@@ -32,13 +32,13 @@ impl Pod {
         self.plugin.call_in(&node.netns, command, &config)
     }
 
-    fn addresses(&self) -> Vec<IpAddr> {
+    pub fn addresses(&self) -> Vec<IpAddr> {
         let ips = self.result["ips"].as_array().expect("addresses");
         ips.iter().map(|ip| ip["address"].as_str().unwrap().parse::<IpNet>().unwrap().addr()).collect()
     }
 
     /// Answers each connection with what it sends.
-    fn serve(&self) {
+    pub fn serve(&self) {
         for address in self.addresses() {
             let listener = self.netns.run(|| TcpListener::bind((address, PORT))).unwrap().expect("listen");
             thread::spawn(move || {
@@ -51,7 +51,7 @@ impl Pod {
         }
     }
 
-    fn ask(&self, address: IpAddr) -> io::Result<()> {
+    pub fn ask(&self, address: IpAddr) -> io::Result<()> {
         let asked = self.netns.run(|| {
             let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), PATIENCE)?;
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -66,7 +66,7 @@ impl Pod {
 }
 
 /// Attaches a pod with a label `app`.
-fn attach(node: &Node, id: &str, version: &str) -> Pod {
+pub fn attach(node: &Node, id: &str, version: &str) -> Pod {
     let netns = NetNs::create_unnamed().expect("a namespace");
     Netlink::open(&netns).unwrap().set_up("lo").unwrap();
     let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());

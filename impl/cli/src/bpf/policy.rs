@@ -86,10 +86,10 @@ fn get(arguments: &Get, session: &mut Session<'_>) -> Result<(), CliError> {
         let map = arguments.root.open::<PolicyKey, PolicyEntry>(&names::policy(endpoint))?;
         let mut rows: Vec<Row> =
             map.rows()?.iter().map(|(key, entry)| Row::new(key, entry, &mut labels)).collect();
+        // Ingress before egress, as in 1.4.
         rows.sort_by(|a, b| {
-            (a.direction, a.identity, &a.port).cmp(&(b.direction, b.identity, &b.port)).reverse()
+            b.direction.cmp(a.direction).then((a.identity, &a.port).cmp(&(b.identity, &b.port)))
         });
-        rows.reverse();
         all.insert(endpoint, rows);
     }
     if arguments.output.print(&all, session)? {

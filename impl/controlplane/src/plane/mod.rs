@@ -3,6 +3,8 @@
 
 mod addresses;
 mod endpoints;
+#[cfg(test)]
+mod exhaustion;
 mod identify;
 mod policies;
 mod query;
@@ -13,7 +15,7 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use identity::NumericIdentity;
+use identity::{IdentityRange, NumericIdentity};
 use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError};
@@ -103,7 +105,11 @@ impl ControlPlane {
             queued: VecDeque::new(),
             endpoints: Registry::default(),
             ipam: Ipam::new(&config)?,
-            identities: Identities::new(config.fixed_identities.clone(), config.cluster_id),
+            identities: Identities::new(
+                config.fixed_identities.clone(),
+                IdentityRange::cluster(config.cluster_id),
+                IdentityRange::LOCAL,
+            ),
             ipcache: Ipcache::default(),
             files: Files::default(),
             rules: Rules::new(&config),

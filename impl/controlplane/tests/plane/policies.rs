@@ -245,3 +245,15 @@ fn a_change_that_needs_no_row_is_answered_at_once() {
     world.file("p.yaml", vec![lets_in("one", "nobody", "b")]);
     assert_eq!(world.plane.status().realized_policy_revision, 2);
 }
+
+#[test]
+fn an_endpoint_that_changes_has_the_rules_that_were_realized_before() {
+    let mut world = World::started();
+    let id = world.create(request(5, &["k8s:a"]));
+    world
+        .done(|ticket| Event::PolicyAdd { ticket, rules: vec![lets_in("x", "nobody", "b")], replace: false })
+        .unwrap();
+    world.ask(|ticket| Event::EndpointRegenerate { ticket, endpoint: EndpointRef::Local(id) });
+    let policy = world.plane.endpoint(&EndpointRef::Local(id)).unwrap().policy;
+    assert_eq!((policy.revision, policy.realized_revision), (2, 2));
+}

@@ -255,7 +255,7 @@ fn check_restart(world: &World, files: &BTreeMap<&'static str, Event>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 300, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default()
+        cases: 150, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default()
     })]
 
     #[test]

@@ -2,8 +2,8 @@
 //! What a new run of the agent makes of what the last one left.
 
 use controlplane::{
-    Answer, Desired, EndpointRef, EndpointState, Event, LabelChange, NodeState, Notice, Objects, Pod,
-    SourceName, State,
+    Answer, Desired, EndpointRef, EndpointState, Event, Family, IpamRequest, LabelChange, NodeState, Notice,
+    Objects, Pod, SourceName, State,
 };
 
 use crate::world::{World, config, labels, lets_in, request, rules};
@@ -72,11 +72,15 @@ fn a_restart_makes_the_same_tables_with_the_same_numbers() {
     let view = again.plane.endpoint(&EndpointRef::Local(a)).unwrap();
     assert_eq!(view.labels.user.printable(), ["unspec:mine"]);
     assert_eq!(view.labels.disabled.printable(), ["k8s:zone=x"]);
-    // Nor does the new run give what is in use, or what was used last.
+    // Nor does the new run give what is in use, or what was given before.
     let mut again = again;
     again.realize();
-    assert!(again.create(request(9, &["k8s:new"])) > a.max(b));
-    assert!(again.plane.ipam().ipv4.unwrap().given.len() == 3);
+    let new = again.create(request(2, &["k8s:new"]));
+    assert!(new > a.max(b));
+    assert!(again.target.endpoints[&new].identity > again.target.endpoints[&a].identity);
+    let any = IpamRequest::Allocate { family: Some(Family::Ipv4), owner: "x".to_owned(), expires: false };
+    let given = again.done(|ticket| Event::Ipam { ticket, request: any });
+    assert_eq!(given, Ok(Answer::Addresses { ipv4: Some("10.0.0.9".parse().unwrap()), ipv6: None }));
 }
 
 #[test]

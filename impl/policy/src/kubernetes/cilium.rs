@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `CiliumNetworkPolicy`: rules that speak of one namespace.
 
-use identity::{EndpointSelector, SelectorKey, Source, reserved};
+use identity::{EndpointSelector, Operator, SelectorKey, Source, reserved};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Metadata, Origin, PolicyKind, PolicyObject};
 use crate::error::ParseError;
+use crate::grant::selects_all;
 use crate::object::read_from_objects;
 use crate::path::Path;
 use crate::rule::{RawRule, Rule, checked};
@@ -52,7 +53,7 @@ pub(super) fn translated(raw: RawObject) -> Result<PolicyObject, ParseError> {
 fn rule(rule: Rule, origin: &Origin, warnings: &mut Vec<String>) -> Rule {
     let subject = rule.endpoint_selector();
     // Such endpoints have no labels, and so none of a namespace; what they may talk to is anywhere.
-    let init = subject.has_key(&SelectorKey::of(Source::Reserved, reserved::INIT));
+    let init = demands(subject, &SelectorKey::of(Source::Reserved, reserved::INIT));
     let subject = if init { subject.clone() } else { bound(subject, &origin.namespace, warnings) };
     rule.translated(
         subject,
@@ -65,6 +66,14 @@ fn rule(rule: Rule, origin: &Origin, warnings: &mut Vec<String>) -> Rule {
     )
 }
 
+/// Whether what it selects must have this label. Only to speak of it, or to ask that it is absent, frees no policy from
+/// its namespace.
+fn demands(selector: &EndpointSelector, key: &SelectorKey) -> bool {
+    let asks = |operator: &Operator| matches!(operator, Operator::In(_) | Operator::Exists);
+    selector.match_labels().contains_key(key)
+        || selector.match_expressions().iter().any(|one| one.key == *key && asks(&one.operator))
+}
+
 fn namespace_keys() -> [SelectorKey; 2] {
     [Source::K8s, Source::Any].map(|source| SelectorKey::of(source, reserved::NAMESPACE_LABEL))
 }
@@ -73,6 +82,11 @@ fn namespace_keys() -> [SelectorKey; 2] {
 fn bound(selector: &EndpointSelector, namespace: &str, warnings: &mut Vec<String>) -> EndpointSelector {
     let keys = namespace_keys();
     let mut bound = EndpointSelector::wildcard();
+    bound.add_match(SelectorKey::of(Source::K8s, reserved::NAMESPACE_LABEL), namespace);
+    if selects_all(selector) {
+        // It would select all, the namespace's label or not: all of the namespace is what it may have.
+        return bound;
+    }
     for (key, value) in selector.match_labels() {
         if !keys.contains(key) {
             bound.add_match(key.clone(), value);
@@ -83,7 +97,6 @@ fn bound(selector: &EndpointSelector, namespace: &str, warnings: &mut Vec<String
         }
     }
     selector.match_expressions().iter().cloned().for_each(|expression| bound.add_expression(expression));
-    bound.add_match(SelectorKey::of(Source::K8s, reserved::NAMESPACE_LABEL), namespace);
     bound
 }
 

@@ -11,7 +11,10 @@ use super::{Metadata, Origin, PolicyKind, PolicyObject};
 use crate::error::ParseError;
 use crate::object::read_from_objects;
 use crate::path::Path;
-use crate::rule::{CidrRule, L4Ports, PeerRule, PortProtocol, PortRule, Rule, named_port_fault};
+use crate::rule::{
+    CidrRule, L4Ports, MAX_EXCEPT, MAX_PEERS, PeerRule, PortProtocol, PortRule, Rule, named_port_fault,
+    within,
+};
 
 read_from_objects!(RawObject, RawSpec, RawIngress, RawEgress, RawPeer, RawIpBlock, RawPort);
 
@@ -131,10 +134,13 @@ fn section(
         if raw_peers.is_empty() {
             entry.entities.push(Entity::All);
         }
+        within(&at.field(peers_field), "entries", raw_peers.len(), MAX_PEERS)?;
         for (index, raw) in raw_peers.into_iter().enumerate() {
             peer(raw, &at.field(peers_field).index(index), namespace, &mut entry)?;
         }
-        for (index, raw) in raw_ports.unwrap_or_default().into_iter().enumerate() {
+        let raw_ports = raw_ports.unwrap_or_default();
+        within(&at.field("ports"), "entries", raw_ports.len(), MAX_PEERS)?;
+        for (index, raw) in raw_ports.into_iter().enumerate() {
             let ports = vec![port(raw, &at.field("ports").index(index))?];
             entry.ports.push(PortRule { ports });
         }
@@ -217,7 +223,9 @@ fn ip_block(raw: RawIpBlock, at: &Path<'_>) -> Result<CidrRule, ParseError> {
     let cidr = prefix(&raw.cidr, &at.field("cidr"))?;
     let except_at = at.field("except");
     let mut except = Vec::new();
-    for (index, text) in raw.except.unwrap_or_default().iter().enumerate() {
+    let raw_except = raw.except.unwrap_or_default();
+    within(&except_at, "exceptions", raw_except.len(), MAX_EXCEPT)?;
+    for (index, text) in raw_except.iter().enumerate() {
         let hole = prefix(text, &except_at.index(index))?;
         if !cidr.contains(&hole) {
             return Err(fault(&except_at.index(index), format!("{hole} is not inside {cidr}")));

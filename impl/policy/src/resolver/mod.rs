@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules, identities and endpoints in; changes of policy maps out.
 
+mod follow;
 mod group;
 mod prefixes;
 mod side;
@@ -16,12 +17,13 @@ use self::prefixes::Prefixes;
 use crate::enforcement::Enforcement;
 use crate::map_state::{Direction, MapState, PolicyDelta};
 use crate::named_port::{Destinations, NamedPorts, PortName};
-use crate::repository::{Repository, StoredRule};
+use crate::repository::StoredRule;
 use crate::selector_cache::SelectorCache;
-use crate::selector_index::SelectorIndex;
+use crate::selector_index::{LabelIndex, SelectorIndex};
 
 pub(crate) use self::group::enforces;
 pub use self::prefixes::PrefixDelta;
+pub use self::side::MAX_ENTRIES;
 
 /// What holds for all endpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct Resolver {
     /// The rules' endpoint selectors.
     subjects: SelectorIndex<u32>,
     groups: BTreeMap<u64, Group>,
+    /// The groups' labels.
+    group_labels: LabelIndex<u64>,
     group_of: HashMap<Endpoint, u64>,
     endpoints: BTreeMap<u16, u64>,
     /// Groups with changes that were not taken.
@@ -91,6 +95,7 @@ impl Resolver {
             rules: BTreeMap::new(),
             subjects: SelectorIndex::default(),
             groups: BTreeMap::new(),
+            group_labels: LabelIndex::default(),
             group_of: HashMap::new(),
             endpoints: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -165,40 +170,6 @@ impl Resolver {
         }
     }
 
-    /// Takes over the rules of the repository: call it after a change of it.
-    pub fn rules_changed(&mut self, repository: &Repository) {
-        let mut removed: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-        let mut added: BTreeMap<u64, Vec<Arc<StoredRule>>> = BTreeMap::new();
-        let there = |rule: &KnownRule| {
-            repository.rule(rule.stored.id()).is_some_and(|stored| Arc::ptr_eq(stored, &rule.stored))
-        };
-        let gone: Vec<u32> = self.rules.iter().filter(|(_, rule)| !there(rule)).map(|(id, _)| *id).collect();
-        for id in gone {
-            for group in self.forget_rule(id) {
-                removed.entry(group).or_default().push(id);
-            }
-        }
-        for stored in repository
-            .rules()
-            .filter(|stored| !self.rules.contains_key(&stored.id()))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            for group in self.learn_rule(&stored) {
-                added.entry(group).or_default().push(Arc::clone(&stored));
-            }
-        }
-        let touched: BTreeSet<u64> = removed.keys().chain(added.keys()).copied().collect();
-        for id in touched {
-            let Some(group) = self.groups.get_mut(&id) else { continue };
-            let mut around = around(&mut self.cache, &self.destinations, &self.options);
-            let none = Vec::new();
-            let (removed, added) = (removed.get(&id), added.get(&id));
-            group.change(removed.unwrap_or(&Vec::new()), added.unwrap_or(&none), &mut around);
-            self.changed.insert(id);
-        }
-    }
-
     /// Takes what changed in the endpoints' maps since it was last taken, by endpoint. The first delta of an endpoint is
     /// all of its map, even if that is empty.
     pub fn take_deltas(&mut self) -> Vec<PolicyDelta> {
@@ -252,6 +223,12 @@ impl Resolver {
         unresolved
     }
 
+    /// The endpoints whose rules ask for more than [`MAX_ENTRIES`] entries in a direction. What did not fit is not allowed.
+    pub fn overflowing(&self) -> BTreeSet<u16> {
+        let full = |group: &&Group| Direction::BOTH.iter().any(|side| group.side(*side).overflowing());
+        self.groups.values().filter(full).flat_map(|group| group.members.keys().copied()).collect()
+    }
+
     /// How many identities are known, and how many different selectors of peers are in use.
     pub fn sizes(&self) -> (usize, usize) {
         (self.cache.identities(), self.cache.selectors())
@@ -259,26 +236,6 @@ impl Resolver {
 
     fn group(&self, endpoint: u16) -> Option<&Group> {
         self.groups.get(self.endpoints.get(&endpoint)?)
-    }
-
-    /// The groups that the rule had selected.
-    fn forget_rule(&mut self, id: u32) -> BTreeSet<u64> {
-        let Some(known) = self.rules.remove(&id) else { return BTreeSet::new() };
-        self.subjects.remove(id);
-        self.prefixes.remove(known.stored.rule().prefixes());
-        known.groups
-    }
-
-    /// The groups that the rule selects.
-    fn learn_rule(&mut self, stored: &Arc<StoredRule>) -> BTreeSet<u64> {
-        let selector = stored.rule().endpoint_selector();
-        let selects = |group: &&Group| selector.matches(&group.endpoint.labels);
-        let groups: BTreeSet<u64> =
-            self.groups.iter().filter(|(_, group)| selects(group)).map(|(id, _)| *id).collect();
-        self.subjects.insert(stored.id(), selector);
-        self.prefixes.add(stored.rule().prefixes());
-        self.rules.insert(stored.id(), KnownRule { stored: Arc::clone(stored), groups: groups.clone() });
-        groups
     }
 
     fn new_group(&mut self, endpoint: Endpoint) -> u64 {
@@ -294,6 +251,7 @@ impl Resolver {
         }
         let mut group = Group::new(id, endpoint.clone());
         group.change(&[], &selecting, &mut around(&mut self.cache, &self.destinations, &self.options));
+        self.group_labels.insert(id, &endpoint.labels);
         self.groups.insert(id, group);
         self.group_of.insert(endpoint, id);
         id
@@ -309,6 +267,7 @@ impl Resolver {
         if group.members.is_empty() {
             group.release(&mut self.cache);
             self.group_of.remove(&group.endpoint);
+            self.group_labels.remove(id);
             self.groups.remove(&id);
             self.changed.remove(&id);
             for rule in self.subjects.candidates(&labels) {

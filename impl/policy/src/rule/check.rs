@@ -57,7 +57,13 @@ fn each<T, R>(
     entries.into_iter().enumerate().map(|(index, entry)| check(entry, &at.index(index))).collect()
 }
 
-fn within(at: &Path<'_>, what: &'static str, found: usize, limit: usize) -> Result<(), ParseError> {
+/// Refuses more than the limit.
+pub(crate) fn within(
+    at: &Path<'_>,
+    what: &'static str,
+    found: usize,
+    limit: usize,
+) -> Result<(), ParseError> {
     if found <= limit {
         return Ok(());
     }
@@ -71,7 +77,7 @@ fn ingress(raw: RawIngress, at: &Path<'_>) -> Result<PeerRule, ParseError> {
         cidrs: each(raw.from_cidr.unwrap_or_default(), &at.field("fromCIDR"), cidr)?,
         cidr_sets: each(raw.from_cidr_set.unwrap_or_default(), &at.field("fromCIDRSet"), cidr_set)?,
         entities: each(raw.from_entities.unwrap_or_default(), &at.field("fromEntities"), entity)?,
-        ports: each(raw.to_ports.unwrap_or_default(), &at.field("toPorts"), port_rule)?,
+        ports: port_rules(raw.to_ports.unwrap_or_default(), &at.field("toPorts"))?,
     })
 }
 
@@ -82,7 +88,7 @@ fn egress(raw: RawEgress, at: &Path<'_>) -> Result<PeerRule, ParseError> {
         cidrs: each(raw.to_cidr.unwrap_or_default(), &at.field("toCIDR"), cidr)?,
         cidr_sets: each(raw.to_cidr_set.unwrap_or_default(), &at.field("toCIDRSet"), cidr_set)?,
         entities: each(raw.to_entities.unwrap_or_default(), &at.field("toEntities"), entity)?,
-        ports: each(raw.to_ports.unwrap_or_default(), &at.field("toPorts"), port_rule)?,
+        ports: port_rules(raw.to_ports.unwrap_or_default(), &at.field("toPorts"))?,
     };
     for (count, feature, field) in [
         (raw.to_services.map_or(0, |list| list.len()), Feature::ToServices, "toServices"),
@@ -114,6 +120,12 @@ fn cidr_set(raw: RawCidr, at: &Path<'_>) -> Result<CidrRule, ParseError> {
 
 fn entity(text: String, at: &Path<'_>) -> Result<Entity, ParseError> {
     text.parse().map_err(|error| fault(at, error))
+}
+
+fn port_rules(raw: Vec<RawPortRule>, at: &Path<'_>) -> Result<Vec<PortRule>, ParseError> {
+    let rules = each(raw, at, port_rule)?;
+    within(at, "ports", rules.iter().map(|rule| rule.ports.len()).sum(), MAX_PEERS)?;
+    Ok(rules)
 }
 
 fn port_rule(raw: RawPortRule, at: &Path<'_>) -> Result<PortRule, ParseError> {

@@ -15,7 +15,7 @@ use crate::error::ParseError;
 use crate::map_state::Direction;
 use crate::path::Path;
 
-pub(crate) use check::{checked, named_port_fault};
+pub(crate) use check::{checked, named_port_fault, within};
 pub(crate) use wire::{RawRule, from_json_text, from_value};
 
 /// The longest text that [`parse_rules_json`] reads, in bytes.
@@ -24,7 +24,8 @@ pub const MAX_IMPORT_BYTES: usize = 16 << 20;
 pub const MAX_IMPORT_RULES: usize = 65_536;
 /// How many ports one entry of `toPorts` may name; 1.4 has the same limit.
 pub const MAX_PORTS: usize = 40;
-/// How many entries a list of peers, of requirements or of `toPorts` may have: as many as a policy map holds.
+/// How many entries a list of peers, of requirements or of `toPorts` may have, and how many ports all of `toPorts`: as many
+/// as a policy map holds.
 pub const MAX_PEERS: usize = 16_384;
 /// How many exceptions one CIDR may have.
 pub const MAX_EXCEPT: usize = 1_024;
@@ -49,7 +50,7 @@ pub struct PeerRule {
     /// `fromRequires` or `toRequires`: allows nothing, and every entry of `endpoints` in every rule that selects the
     /// same endpoint must meet it as well.
     pub requires: Vec<EndpointSelector>,
-    /// `fromCIDR` or `toCIDR`.
+    /// `fromCIDR` or `toCIDR`. As in 1.4, `/0` is the entity `world`, addresses of the other family too.
     pub cidrs: Vec<IpNet>,
     /// `fromCIDRSet` or `toCIDRSet`.
     pub cidr_sets: Vec<CidrRule>,

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The loader on this machine's kernel: private maps, pinned maps, both ways to attach. Needs root.
 
-mod bench;
-
 use std::fs;
 use std::os::fd::AsFd;
 
-use bench::Bench;
+use crate::bench::Bench;
 use datapath::loader::{AttachMethod, Hook, MapSet, MapSizes, Side, load_host, load_lxc};
 use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, names};
 use zerocopy::FromZeros;

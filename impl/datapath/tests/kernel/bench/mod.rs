@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A network namespace and a BPF file system of a test's own. Both end with it, also when it fails.
 
+mod pod;
+
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use datapath::DatapathConfig;
 use datapath::loader::{AttachMethod, Side};
 use libbpf_rs::{MapHandle, MapType, TC_EGRESS, TC_INGRESS, TcHook, libbpf_sys};
 use netlink::{LinkEnd, NetNs, Netlink};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
+
+pub use pod::Pod;
+
+const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 200, 255, 254);
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x200, 0, 0, 0, 0, 0, 0xffff);
 
 /// Where a test works.
 pub struct Bench {
@@ -22,6 +31,7 @@ impl Bench {
     pub fn new() -> Self {
         let netns = NetNs::create_unnamed().expect("these tests need root");
         let netlink = Netlink::open(&netns).unwrap();
+        netlink.set_up("lo").unwrap();
         let directory = tempfile::tempdir().unwrap();
         mount(Some("bpffs"), directory.path(), Some("bpf"), MsFlags::empty(), None::<&str>).unwrap();
         Self { netns, netlink, directory }
@@ -35,6 +45,65 @@ impl Bench {
     /// Where its BPF file system is mounted.
     pub fn bpffs(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// A configuration for it, with small tables.
+    pub fn config(&self) -> DatapathConfig {
+        DatapathConfig {
+            bpf_root: self.bpffs().into(),
+            enable_ipv4: true,
+            enable_ipv6: true,
+            pod_cidr4: Some("10.200.0.0/16".parse().unwrap()),
+            pod_cidr6: Some("fd00:200::/64".parse().unwrap()),
+            router_ip4: Some(ROUTER4),
+            router_ip6: Some(ROUTER6),
+            native_devices: Vec::new(),
+            masquerade: false,
+            native_cidr4: None,
+            native_cidr6: None,
+            ct_tcp_max: 4096,
+            ct_any_max: 4096,
+            policy_map_max: 256,
+            mtu: 1500,
+            preallocate: false,
+        }
+    }
+
+    /// The pods' gateway.
+    pub fn routers(&self) -> Vec<IpAddr> {
+        vec![ROUTER4.into(), ROUTER6.into()]
+    }
+
+    /// A pod, without a program at its device.
+    pub fn add_pod(&self, id: u16) -> Pod {
+        Pod::new(self, id)
+    }
+
+    /// Whether a device has a clsact qdisc: one cannot be deleted where there is none.
+    pub fn has_clsact(&self, ifindex: u32) -> bool {
+        let link = self.netlink.links().unwrap().into_iter().find(|link| link.index == ifindex).unwrap();
+        self.netlink.delete_clsact(&link).is_ok()
+    }
+
+    /// The names of pinned maps.
+    pub fn map_pins(&self) -> Vec<String> {
+        let directory = self.bpffs().join("tc/globals");
+        let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Renames a device.
+    pub fn rename_link(&self, name: &str, new: &str) {
+        self.netlink.set_down(name).unwrap();
+        self.netlink.rename(name, new).unwrap();
+        self.netlink.set_up(new).unwrap();
+    }
+
+    /// Whether there is a device of this name.
+    pub fn link_exists(&self, name: &str) -> bool {
+        self.netlink.link(name).is_ok()
     }
 
     /// What is pinned in it; its own `maps.debug` and `progs.debug` are not.

@@ -4,19 +4,25 @@
 //! Entries fall into cells, one per peer identity and one (0) for anybody. A cell follows from the grants whose selectors
 //! select its identity, so that a change of an identity or of a rule computes only the cells that it touches.
 
+mod cell;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use identity::{EndpointSelector, NumericIdentity};
 
-use crate::grant::{Grant, Peers, PortKey};
-use crate::map_state::{Direction, MapState, NOT_A_RULE, PolicyEntry, PolicyKey};
+use crate::grant::{Grant, Peers};
+use crate::map_state::{Direction, MapState, PolicyEntry, PolicyKey};
 use crate::named_port::{Destinations, NamedPorts, PortName};
 use crate::repository::StoredRule;
 use crate::selector_cache::{SelectorCache, SelectorId, User};
 
 /// The identity of a cell for anybody.
 const ANYBODY: u32 = 0;
+
+/// How many entries a direction may have: as many as a policy map holds. What is beyond is not allowed, and is told by
+/// [`Resolver::overflowing`](super::Resolver::overflowing); it comes in when there is room again.
+pub const MAX_ENTRIES: usize = 16_384;
 
 /// A grant of a rule: the rule's number and the grant's place in the section.
 pub(super) type GrantId = (u32, usize);
@@ -47,6 +53,8 @@ pub(super) struct Side {
     /// Which grants name ports.
     naming: BTreeSet<GrantId>,
     state: MapState,
+    /// Whether something did not fit.
+    overflowing: bool,
     /// What the keys that changed were when changes were last taken.
     before: BTreeMap<PolicyKey, Option<PolicyEntry>>,
 }
@@ -63,6 +71,7 @@ impl Side {
             anybody: BTreeSet::new(),
             naming: BTreeSet::new(),
             state: MapState::new(),
+            overflowing: false,
             before: BTreeMap::new(),
         }
     }
@@ -77,6 +86,10 @@ impl Side {
 
     pub(super) fn enforcing(&self) -> bool {
         self.enforcing
+    }
+
+    pub(super) fn overflowing(&self) -> bool {
+        self.overflowing
     }
 
     pub(super) fn state(&self) -> &MapState {
@@ -197,6 +210,7 @@ impl Side {
             let closed: Vec<PolicyKey> = self.state.keys().copied().filter(|key| *key != all).collect();
             closed.into_iter().for_each(|key| self.set(key, None));
             self.set(all, Some(entry));
+            self.overflowing = false;
             return;
         }
         let touched = if was_open { self.all_cells(world) } else { self.with_names(touched, world) };
@@ -229,6 +243,14 @@ impl Side {
         if self.open.is_some() {
             return;
         }
+        self.fill(cells, world);
+        if self.overflowing && self.state.len() < MAX_ENTRIES {
+            self.overflowing = false;
+            self.fill(&self.all_cells(world), world);
+        }
+    }
+
+    fn fill(&mut self, cells: &BTreeSet<u32>, world: &World<'_>) {
         for identity in cells {
             let cell = self.cell(*identity, world);
             let first = PolicyKey::identity(*identity, Direction::Ingress);
@@ -240,60 +262,12 @@ impl Side {
                 .filter(|key| !cell.contains_key(key))
                 .collect();
             gone.into_iter().for_each(|key| self.set(key, None));
-            cell.into_iter().for_each(|(key, entry)| self.set(key, Some(entry)));
-        }
-    }
-
-    fn cell(&self, identity: u32, world: &World<'_>) -> MapState {
-        let mut cell = MapState::new();
-        if identity == ANYBODY {
-            for id in &self.anybody {
-                self.put(&mut cell, identity, *id, true, world);
-            }
-            return cell;
-        }
-        for grants in world.cache.selecting(identity).filter_map(|selector| self.uses.get(&selector)) {
-            for id in grants {
-                self.put(&mut cell, identity, *id, true, world);
-            }
-        }
-        if self.direction() == Direction::Egress {
-            for id in self.naming.intersection(&self.anybody) {
-                self.put(&mut cell, identity, *id, false, world);
-            }
-        } else if world.host_always_allowed && identity == NumericIdentity::HOST.as_u32() {
-            let entry = PolicyEntry { proxy_port: 0, rule: NOT_A_RULE };
-            cell.entry(PolicyKey::identity(identity, Direction::Ingress)).or_insert(entry);
-        }
-        cell
-    }
-
-    /// Puts the entries of a grant into a cell; `fixed` tells whether those of ports with numbers too.
-    fn put(&self, cell: &mut MapState, identity: u32, id: GrantId, fixed: bool, world: &World<'_>) {
-        let Some(grant) = self.grant(id) else { return };
-        let direction = self.direction();
-        let mut entry = |PortKey { protocol, port, prefix }: PortKey| {
-            let key = PolicyKey { identity, protocol, port, port_prefix: prefix, direction };
-            let entry = cell.entry(key).or_insert(PolicyEntry { proxy_port: 0, rule: id.0 });
-            entry.rule = entry.rule.min(id.0);
-        };
-        grant.ports.fixed.iter().filter(|_| fixed).for_each(|port| entry(*port));
-        for name in &grant.ports.named {
-            self.resolve(identity, name, world).into_iter().for_each(&mut entry);
-        }
-    }
-
-    /// A name is resolved by the destination: the endpoints themselves at ingress, the peer at egress.
-    fn resolve(&self, identity: u32, name: &PortName, world: &World<'_>) -> Vec<PortKey> {
-        let key =
-            |port: addr::Port| PortKey { protocol: name.protocol.number(), port: port.get(), prefix: 16 };
-        match self.direction() {
-            Direction::Ingress => world.named_ports.get(name).map(|port| key(*port)).into_iter().collect(),
-            Direction::Egress => {
-                let labels = world.cache.labels(identity);
-                labels
-                    .map(|labels| world.destinations.of(labels, name).map(key).collect())
-                    .unwrap_or_default()
+            for (key, entry) in cell {
+                if self.state.len() < MAX_ENTRIES || self.state.contains_key(&key) {
+                    self.set(key, Some(entry));
+                } else {
+                    self.overflowing = true;
+                }
             }
         }
     }

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What programs do with packets: their verdict, the packet's bytes, the maps' rows, the events. Needs root.
+
+mod connection;
+mod delivery;
+mod denial;
+mod events;
+mod fragments;
+mod icmp;
+mod masquerade;
+mod masquerade_errors;
+mod neighbours;
+mod policy;
+mod verifier;
