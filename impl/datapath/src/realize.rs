@@ -311,7 +311,8 @@ impl Datapath {
             }
             _ => None,
         });
-        let done = parallel::each(gone.collect(), |(id, ifindex)| {
+        let gone = self.silence(gone.collect(), round);
+        let done = parallel::each(gone, |(id, ifindex)| {
             let detached = self.method.detach(&self.hook(id, ifindex));
             (id, detached.and_then(|()| Ok(self.tables.ep_config.remove(ifindex).map(drop)?)))
         });
@@ -320,6 +321,31 @@ impl Datapath {
                 round.fail_removal(id, &error);
             }
         }
+    }
+
+    /// A pod whose device outlives its endpoint (its state file was lost, somebody removed it through the API) must not
+    /// speak without a policy: its device goes down before the program leaves it. Returns those that may be detached.
+    fn silence(&self, gone: Vec<(u16, u32)>, round: &mut Round) -> Vec<(u16, u32)> {
+        let links = match self.node.netlink().links() {
+            Ok(links) => links,
+            Err(error) => {
+                gone.iter().for_each(|(id, _)| round.fail_removal(*id, &error));
+                return Vec::new();
+            }
+        };
+        gone.into_iter()
+            .filter(|(id, ifindex)| {
+                let Some(link) = links.iter().find(|link| link.index == *ifindex && link.up) else { return true };
+                match self.node.netlink().set_down(&link.name) {
+                    // It may have gone in the meantime, which is as good.
+                    Err(error) if self.node.netlink().link(&link.name).is_ok() => {
+                        round.fail_removal(*id, &error);
+                        false
+                    }
+                    _ => true,
+                }
+            })
+            .collect()
     }
 
     fn remove_policy(&mut self, id: u16, group: &[Write], round: &mut Round) {

@@ -121,6 +121,8 @@ fn an_endpoint_that_is_removed_leaves_nothing_behind() {
         assert_eq!(bench.map_pins(), before);
         assert!(bench.attached(pod.row.ifindex, Side::Ingress, datapath.method()).is_empty());
         assert_eq!(datapath.map::<IpcacheKey, IpcacheEntry>(names::IPCACHE).unwrap().rows().unwrap(), []);
+        // Its pod, which is still there, has no policy and so no voice.
+        assert!(!bench.is_up(&pod.row.interface));
         // Again, and after its device is gone: no error.
         bench.delete_link(&pod.row.interface);
         assert_eq!(datapath.apply(&removed), []);

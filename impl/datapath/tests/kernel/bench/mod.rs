@@ -134,6 +134,11 @@ impl Bench {
         self.netlink.delete_link(name).unwrap();
     }
 
+    /// Whether a device is administratively up.
+    pub fn is_up(&self, name: &str) -> bool {
+        self.netlink.link(name).unwrap().up
+    }
+
     /// Pins a map that no version of ours makes.
     pub fn pin_foreign_map(&self, name: &str) {
         let options = libbpf_sys::bpf_map_create_opts {
