@@ -148,12 +148,12 @@ static __always_inline int unmasquerade(struct __sk_buff *skb)
 
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		if (!is_masquerade4(destination4(skb)) || snat_parse4(skb, &masked))
+		if (!is_masquerade4(destination4(skb)) || is_unmapped4(skb, SNAT_IN) || snat_parse4(skb, &masked))
 			return 0;
 		break;
 	case bpf_htons(ETH_P_IPV6):
 		if (bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, daddr), daddr, sizeof(daddr)) ||
-		    !is_masquerade6(daddr) || snat_parse6(skb, &masked))
+		    !is_masquerade6(daddr) || is_unmapped6(skb, SNAT_IN) || snat_parse6(skb, &masked))
 			return 0;
 		break;
 	default:
@@ -194,7 +194,9 @@ static __always_inline int masquerade4(struct __sk_buff *skb, struct snat_packet
 		return 0;
 	to->addr[0] = host_config.masq_ipv4;
 	if (is_masquerade4(addr[0]))
-		return snat_parse4(skb, masked) || !node_needs_mapping(masked) ? 0 : masquerade_out(skb, masked, to);
+		return is_unmapped4(skb, SNAT_OUT) || snat_parse4(skb, masked) || !node_needs_mapping(masked) ?
+			       0 :
+			       masquerade_out(skb, masked, to);
 	if (!is_pod_address4(addr[0]) || is_pod_address4(addr[1]) || is_native4(addr[1]))
 		return 0;
 	reason = snat_parse4(skb, masked);
@@ -212,7 +214,9 @@ static __always_inline int masquerade6(struct __sk_buff *skb, struct snat_packet
 	for (i = 0; i < 4; i++)
 		to->addr[i] = host_config.masq_ipv6[i];
 	if (is_masquerade6(addr))
-		return snat_parse6(skb, masked) || !node_needs_mapping(masked) ? 0 : masquerade_out(skb, masked, to);
+		return is_unmapped6(skb, SNAT_OUT) || snat_parse6(skb, masked) || !node_needs_mapping(masked) ?
+			       0 :
+			       masquerade_out(skb, masked, to);
 	if (!is_pod_address6(addr) || is_pod_address6(addr + 4) || is_native6(addr + 4))
 		return 0;
 	reason = snat_parse6(skb, masked);

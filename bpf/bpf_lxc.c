@@ -96,8 +96,7 @@ int from_container(struct __sk_buff *skb)
 		.direction = DIRECTION_EGRESS,
 	};
 	struct runtime_config *runtime = runtime_config();
-	__u32 ifindex = skb->ifindex;
-	const struct lxc_config *config = bpf_map_lookup_elem(&cilium_ep_config, &ifindex);
+	const struct lxc_config *config = endpoint_config(skb->ifindex);
 
 	if (!runtime || !config)
 		return drop(skb, &packet, DROP_NO_CONFIGURATION);

@@ -41,7 +41,16 @@ fn compile() -> Result<(), String> {
             .source(&source)
             .obj(out.join(format!("{program}.o")))
             .clang(CLANG)
-            .clang_args(["-mcpu=v3", "-O2", "-Wall", "-Wextra", "-Werror", lib.as_str(), "-isystem", headers.as_str()])
+            .clang_args([
+                "-mcpu=v3",
+                "-O2",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                lib.as_str(),
+                "-isystem",
+                headers.as_str(),
+            ])
             .build()
             .map_err(|error| format!("{program}.c: {error:#}"))?;
     }
@@ -51,7 +60,8 @@ fn compile() -> Result<(), String> {
 /// Debian keeps `asm/types.h` in a directory named after the architecture, where clang does not look when its target is
 /// BPF.
 fn uapi_headers() -> Result<String, String> {
-    let architecture = env::var("CARGO_CFG_TARGET_ARCH").map_err(|error| format!("CARGO_CFG_TARGET_ARCH: {error}"))?;
+    let architecture =
+        env::var("CARGO_CFG_TARGET_ARCH").map_err(|error| format!("CARGO_CFG_TARGET_ARCH: {error}"))?;
     let multiarch = format!("/usr/include/{architecture}-linux-gnu");
     for directory in [multiarch.as_str(), "/usr/include"] {
         if Path::new(directory).join("asm/types.h").exists() {

@@ -112,10 +112,10 @@ GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet
 		}
 		to->port = bpf_htons(port);
 		snat_reverse(&answer, &packet->key, to->addr, to->port);
-		/* The node's own connections have their port already. */
-		if (!ip6_is_equal(packet->key.saddr, to->addr) || i)
-			if (host_owns_port(skb, &answer, packet->family))
-				continue;
+		/* The node's own connection has its port already. */
+		if (!(to->port == packet->key.sport && ip6_is_equal(packet->key.saddr, to->addr)) &&
+		    host_owns_port(skb, &answer, packet->family))
+			continue;
 		if (!snat_claim(&answer, &owner, packet->family))
 			continue;
 		if (!snat_store(&packet->key, packet->family, to, BPF_ANY))
@@ -197,6 +197,73 @@ GLOBAL int node_needs_mapping(const struct snat_packet *packet)
 	snat_reverse(&answer, &packet->key, packet->key.saddr, packet->key.sport);
 	back = snat_find(&answer, packet->family);
 	return back && (back->port != packet->key.sport || !ip6_is_equal(back->addr, packet->key.saddr));
+}
+
+/* The key of a plain TCP or UDP packet, whose ports are where they mostly are. False: of another, which takes the long way. */
+static __always_inline bool plain_key4(struct __sk_buff *skb, struct snat_key4 *key, __u8 direction)
+{
+	struct iphdr *ip = (void *)(long)skb->data + L3_OFFSET;
+	struct udphdr *ports = (void *)(ip + 1);
+
+	if ((void *)(ports + 1) > (void *)(long)skb->data_end || *(__u8 *)ip != 0x45 ||
+	    (ip->frag_off & (IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)) ||
+	    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP))
+		return false;
+	key->saddr = ip->saddr;
+	key->daddr = ip->daddr;
+	key->sport = ports->source;
+	key->dport = ports->dest;
+	key->protocol = ip->protocol;
+	key->direction = direction;
+	return true;
+}
+
+static __always_inline bool plain_key6(struct __sk_buff *skb, struct snat_key6 *key, __u8 direction)
+{
+	struct ipv6hdr *ip = (void *)(long)skb->data + L3_OFFSET;
+	struct udphdr *ports = (void *)(ip + 1);
+
+	if ((void *)(ports + 1) > (void *)(long)skb->data_end ||
+	    (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP))
+		return false;
+	copy_ip6(key->saddr, ip->saddr.in6_u.u6_addr32);
+	copy_ip6(key->daddr, ip->daddr.in6_u.u6_addr32);
+	key->sport = ports->source;
+	key->dport = ports->dest;
+	key->protocol = ip->nexthdr;
+	key->direction = direction;
+	return true;
+}
+
+/* Most of the node's own traffic: plain, and no mapping is about it. Asked before anything else is read. Going out, a mapping of
+ * the packet itself or of its answers is one. */
+GLOBAL int is_unmapped4(struct __sk_buff *skb, __u32 direction)
+{
+	struct snat_key4 key = {}, answer = {};
+
+	if (!plain_key4(skb, &key, direction) || bpf_map_lookup_elem(&cilium_snat_v4_external, &key))
+		return false;
+	if (direction == SNAT_IN)
+		return true;
+	answer.saddr = key.daddr;
+	answer.daddr = key.saddr;
+	answer.sport = key.dport;
+	answer.dport = key.sport;
+	answer.protocol = key.protocol;
+	answer.direction = SNAT_IN;
+	return !bpf_map_lookup_elem(&cilium_snat_v4_external, &answer);
+}
+
+GLOBAL int is_unmapped6(struct __sk_buff *skb, __u32 direction)
+{
+	struct snat_key6 key = {}, answer = {};
+
+	if (!plain_key6(skb, &key, direction) || bpf_map_lookup_elem(&cilium_snat_v6_external, &key))
+		return false;
+	if (direction == SNAT_IN)
+		return true;
+	snat_reverse(&answer, &key, key.saddr, key.sport);
+	return !bpf_map_lookup_elem(&cilium_snat_v6_external, &answer);
 }
 
 #define MASQUERADE_TO_POD -1

@@ -12,7 +12,7 @@ mod sum;
 mod world;
 
 pub use event::Event;
-pub use node::{Node, Pod, any_key, ipv4, now_s, on_node, on_node_with};
+pub use node::{Hook, Node, Pod, any_key, ipv4, now_s, on_node, on_node_of_one_mac, on_node_with};
 pub use outcome::{Outcome, Seen, Verdict};
 pub use packet::{Packet, Quoted, arp_request, neighbour_solicitation, tcp_flags};
 pub use sum::{internet_checksum, transport_checksum};

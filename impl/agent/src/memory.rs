@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, Desired, EndpointRow, Failure, Row};
 
-use crate::realize::{MapDump, MapSummary, PacketCount, Target};
+use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Target};
 
 /// The one map that it shows: endpoints.
 pub const MAP: &str = "cilium_lxc";
@@ -72,6 +72,10 @@ impl Target for Memory {
 
     fn clean(&mut self, _: Instant) -> Duration {
         Duration::from_secs(60)
+    }
+
+    fn cleaning(&self) -> Cleaning {
+        Cleaning::default()
     }
 
     fn maps(&self) -> Vec<MapSummary> {

@@ -68,12 +68,15 @@ fn list(arguments: &List, session: &mut Session<'_>) -> Result<(), CliError> {
     let mut table = Table::of(&["Name", "Num entries", "Num errors", "Cache enabled"]);
     for map in list.maps {
         let name = map.path.rsplit('/').next().unwrap_or_default().to_owned();
+        // The list of maps need not tell their entries.
         let (entries, errors) = match &map.cache {
-            Some(cache) => (cache.len(), cache.iter().filter(|entry| !entry.last_error.is_empty()).count()),
-            None => (0, 0),
+            Some(cache) => {
+                let errors = cache.iter().filter(|entry| !entry.last_error.is_empty()).count();
+                (cache.len().to_string(), errors.to_string())
+            }
+            None => ("-".to_owned(), "-".to_owned()),
         };
-        let enabled = map.cache.is_some().to_string();
-        table.row([name, entries.to_string(), errors.to_string(), enabled]);
+        table.row([name, entries, errors, map.cache.is_some().to_string()]);
     }
     Ok(write!(session.output(), "{table}")?)
 }

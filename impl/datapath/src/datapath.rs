@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use controlplane::{Deltas, EndpointRow};
 use ipnet::IpNet;
 use maps::{
-    BpfMap, Bytes, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcConfig, LxcRow, PolicyMaps,
+    BpfMap, Bytes, EndpointConfigs, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcRow, PolicyMaps,
     RuntimeConfig, names,
 };
 
@@ -27,7 +27,7 @@ use crate::{DatapathConfig, DatapathError, bpffs, rows};
 pub(crate) struct Tables {
     pub lxc: BpfMap<EndpointKey, EndpointInfo>,
     pub lxc_by_id: BpfMap<u32, LxcRow>,
-    pub ep_config: BpfMap<u32, LxcConfig>,
+    pub ep_config: EndpointConfigs,
     pub ipcache: BpfMap<IpcacheKey, IpcacheEntry>,
     pub policy: PolicyMaps,
     pub runtime: BpfMap<u32, RuntimeConfig>,
@@ -106,7 +106,7 @@ impl Datapath {
         let tables = Tables {
             lxc: maps.typed(names::LXC)?,
             lxc_by_id: maps.typed(names::LXC_BY_ID)?,
-            ep_config: maps.typed(names::EP_CONFIG)?,
+            ep_config: EndpointConfigs::new(maps.typed(names::EP_CONFIG)?),
             ipcache: maps.typed(names::IPCACHE)?,
             policy: PolicyMaps::open(&pins.maps().join(names::EP_TO_POLICY))?,
             runtime: maps.typed(names::RUNTIME)?,

@@ -173,13 +173,13 @@ impl Datapath {
     fn attach(&self, row: &EndpointRow) -> Result<(), DatapathError> {
         let before = self.endpoints.get(&row.id).map(|endpoint| endpoint.row.ifindex);
         let config = rows::lxc_config(row, &self.config, self.host_ifindex);
-        self.tables.ep_config.insert(&row.ifindex, &config)?;
+        self.tables.ep_config.insert(&config)?;
         if self.config.enable_ipv4 && before != Some(row.ifindex) {
             self.node.loose_source(&row.interface)?;
         }
         self.method.attach(self.program.as_fd(), &self.hook(row.id, row.ifindex))?;
         if let Some(before) = before.filter(|before| *before != row.ifindex) {
-            self.tables.ep_config.remove(&before)?;
+            self.tables.ep_config.remove(before)?;
         }
         Ok(())
     }
@@ -292,7 +292,7 @@ impl Datapath {
         });
         let done = parallel::each(gone.collect(), |(id, ifindex)| {
             let detached = self.method.detach(&self.hook(id, ifindex));
-            (id, detached.and_then(|()| Ok(self.tables.ep_config.remove(&ifindex).map(drop)?)))
+            (id, detached.and_then(|()| Ok(self.tables.ep_config.remove(ifindex).map(drop)?)))
         });
         for (id, result) in done {
             if let Err(error) = result {

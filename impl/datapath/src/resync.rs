@@ -113,8 +113,8 @@ impl Datapath {
                 }
             });
         }
-        for (ifindex, config) in self.tables.ep_config.rows()? {
-            left.note(u16::try_from(config.lxc_id).unwrap_or(0), |row| row.ifindex = ifindex);
+        for config in self.tables.ep_config.rows()? {
+            left.note(u16::try_from(config.lxc_id).unwrap_or(0), |row| row.ifindex = config.ifindex);
         }
         for (id, _) in self.tables.lxc_by_id.rows()?.iter().filter(|(_, lxc)| *lxc != LxcRow::default()) {
             left.note(u16::try_from(*id).unwrap_or(0), |_| {});
@@ -149,7 +149,7 @@ impl Datapath {
         let configs = self.tables.ep_config.rows()?;
         let strange: Vec<u32> = configs
             .iter()
-            .map(|(ifindex, _)| *ifindex)
+            .map(|config| config.ifindex)
             .filter(|ifindex| !devices.contains(ifindex))
             .collect();
         if stray.is_empty() && strange.is_empty() {
@@ -160,7 +160,7 @@ impl Datapath {
         }
         let refused = self.tables.lxc.remove_all(&stray).into_iter().map(|(_, error)| error);
         let refused: Vec<_> =
-            refused.chain(self.tables.ep_config.remove_all(&strange).into_iter().map(|(_, e)| e)).collect();
+            refused.chain(strange.iter().filter_map(|ifindex| self.tables.ep_config.remove(*ifindex).err())).collect();
         self.bump_epoch()?;
         refused.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
     }

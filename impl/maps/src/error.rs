@@ -62,6 +62,18 @@ pub enum MapError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Another device has the row.
+    #[error(
+        "write to map {map}: the row of device {ifindex} is that of device {by}, whose index differs by a multiple of 65536"
+    )]
+    Taken {
+        /// Its name.
+        map: String,
+        /// Index of the device that is refused.
+        ifindex: u32,
+        /// Index of the device that is there.
+        by: u32,
+    },
     /// A row holds what no row should.
     #[error("map {map}: {source}")]
     Row {

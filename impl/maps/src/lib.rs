@@ -8,6 +8,7 @@ mod bpf_map;
 mod config;
 mod conntrack;
 mod endpoint;
+mod ep_config;
 mod error;
 mod event;
 mod fragment;
@@ -27,6 +28,7 @@ pub use bpf_map::{BpfMap, Bytes, WriteMode};
 pub use config::{HostConfig, LxcConfig};
 pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, conntrack_flags};
 pub use endpoint::{EndpointInfo, EndpointKey, Family, LxcRow, endpoint_flags, lxc_options};
+pub use ep_config::EndpointConfigs;
 pub use error::MapError;
 pub use event::{
     DebugEvent, DropEvent, EVENT_DATA_BYTES, EventHeader, TraceEvent, TraceReason, VerdictEvent, event_type,

@@ -4,9 +4,13 @@
 use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::Event;
 use crate::wire::{Reply, Request, line, read_line};
+
+/// How long an agent may take to say whether it will tell.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why nothing is told, or nothing any more.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +73,18 @@ impl Events {
         let stream = UnixStream::connect(&path)
             .map_err(|source| MonitorError::Connect { path: path.clone(), source })?;
         let mut events = Self { path, reader: BufReader::new(stream) };
-        let sent = line(request).and_then(|line| events.reader.get_mut().write_all(&line));
+        let sent = line(request).and_then(|line| {
+            events.reader.get_mut().set_read_timeout(Some(REPLY_TIMEOUT))?;
+            events.reader.get_mut().write_all(&line)
+        });
         sent.map_err(|source| events.broken(source))?;
         match events.read()? {
-            Some(Reply::Subscribed) => Ok(events),
+            Some(Reply::Subscribed) => {
+                // Events may be long in coming.
+                let patient = events.reader.get_mut().set_read_timeout(None);
+                patient.map_err(|source| events.broken(source))?;
+                Ok(events)
+            }
             Some(Reply::Refused { message }) => Err(MonitorError::Refused { path: events.path, message }),
             None => Err(events.broken(io::ErrorKind::UnexpectedEof.into())),
         }

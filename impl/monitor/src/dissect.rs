@@ -206,7 +206,7 @@ fn icmpv4(kind: u8, code: u8) -> String {
     }
 }
 
-/// Names of RFC 4443 and RFC 4861.
+/// Names of RFC 4443, RFC 4861, RFC 2710 and RFC 3810.
 fn icmpv6(kind: u8, code: u8) -> String {
     match (kind, code) {
         (1, 0) => "DestinationUnreachable(NoRouteToDst)".to_owned(),
@@ -219,6 +219,9 @@ fn icmpv6(kind: u8, code: u8) -> String {
         (4, _) => "ParameterProblem".to_owned(),
         (128, _) => "EchoRequest".to_owned(),
         (129, _) => "EchoReply".to_owned(),
+        (130, _) => "MulticastListenerQuery".to_owned(),
+        (131 | 143, _) => "MulticastListenerReport".to_owned(),
+        (132, _) => "MulticastListenerDone".to_owned(),
         (133, _) => "RouterSolicitation".to_owned(),
         (134, _) => "RouterAdvertisement".to_owned(),
         (135, _) => "NeighborSolicitation".to_owned(),

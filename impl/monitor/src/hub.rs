@@ -34,6 +34,8 @@ pub struct HubStatistics {
     pub lost: u64,
     /// Events of the kernel that could not be decoded.
     pub unknown: u64,
+    /// Connections to the monitor's socket for which the system gave no descriptor or no thread.
+    pub refused: u64,
 }
 
 /// Nobody may listen any more.
@@ -54,6 +56,7 @@ struct Shared {
     published: AtomicU64,
     lost: AtomicU64,
     unknown: AtomicU64,
+    refused: AtomicU64,
 }
 
 struct Subscriber {
@@ -73,6 +76,7 @@ impl Hub {
                 published: AtomicU64::new(0),
                 lost: AtomicU64::new(0),
                 unknown: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
             }),
         }
     }
@@ -124,6 +128,11 @@ impl Hub {
         Ok(Subscription { shared: Arc::clone(&self.shared), queue })
     }
 
+    /// A connection could not be served.
+    pub(crate) fn count_refused(&self) {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What subscribers want now.
     pub fn listening(&self) -> Listening {
         listening(&self.shared.lock())
@@ -135,6 +144,7 @@ impl Hub {
             published: self.shared.published.load(Ordering::Relaxed),
             lost: self.shared.lost.load(Ordering::Relaxed),
             unknown: self.shared.unknown.load(Ordering::Relaxed),
+            refused: self.shared.refused.load(Ordering::Relaxed),
         }
     }
 }

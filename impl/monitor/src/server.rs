@@ -111,10 +111,14 @@ fn accept(listener: &UnixListener, open: &Arc<Open>, hub: &Hub) {
             return;
         }
         let Ok((stream, _)) = accepted else {
+            hub.count_refused();
             thread::sleep(ACCEPT_PAUSE);
             continue;
         };
-        let Some(id) = open.add(&stream) else { continue };
+        let Some(id) = open.add(&stream) else {
+            hub.count_refused();
+            continue;
+        };
         let spawned = thread::Builder::new().name("monitor-client".into()).spawn({
             let (open, hub) = (Arc::clone(open), hub.clone());
             move || {
@@ -125,6 +129,7 @@ fn accept(listener: &UnixListener, open: &Arc<Open>, hub: &Hub) {
         });
         if spawned.is_err() {
             // The connection closes: the client sees that nothing is told.
+            hub.count_refused();
             open.remove(id);
         }
     }

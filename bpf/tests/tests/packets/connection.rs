@@ -210,7 +210,10 @@ fn a_flow_that_stays_permitted_goes_on_in_the_new_epoch() {
         assert_eq!(talk.answers(ACK), Verdict::Redirect);
         let after = talk.entry();
         assert_eq!(after.epoch, before.epoch + 1);
-        assert_eq!(after.flags & conntrack_flags::INITIATOR_IS_SECOND, before.flags & conntrack_flags::INITIATOR_IS_SECOND);
+        assert_eq!(
+            after.flags & conntrack_flags::INITIATOR_IS_SECOND,
+            before.flags & conntrack_flags::INITIATOR_IS_SECOND
+        );
         assert_eq!((after.src_lxc_id, after.dst_lxc_id), (before.src_lxc_id, before.dst_lxc_id));
     });
 }

@@ -102,8 +102,7 @@ fn transport_headers_that_are_cut_off_are_told() {
     on_open_node(|node| {
         for family in BOTH {
             for (protocol, length) in [(6, 3), (6, 12), (17, 3), (132, 2), (family.icmp(), 7)] {
-                let packet =
-                    Packet::raw(node.a.ip(family), node.b.ip(family), protocol, vec![0; length]);
+                let packet = Packet::raw(node.a.ip(family), node.b.ip(family), protocol, vec![0; length]);
                 node.expect_drop(TRUNCATED, |node| node.from_pod(&node.a, packet));
             }
         }

@@ -14,8 +14,14 @@ fn datagram(node: &Node, family: Family, port: u16) -> Packet {
 fn only_port_53(test: impl FnOnce(&Node) + Send) {
     on_node(|node| {
         node.allow(&node.a, any_key(1), 0);
-        let key =
-            PolicyKey { sec_label: 0, dport: Be16::new(53), protocol: 17, egress: 0, port_prefix: 16, pad: [0; 3] };
+        let key = PolicyKey {
+            sec_label: 0,
+            dport: Be16::new(53),
+            protocol: 17,
+            egress: 0,
+            port_prefix: 16,
+            pad: [0; 3],
+        };
         node.allow(&node.b, key, 0);
         test(node);
     });
@@ -26,8 +32,11 @@ fn later_fragments_follow_the_first() {
     only_port_53(|node| {
         for family in BOTH {
             let packet = datagram(node, family, 53);
-            let pieces =
-                [packet.clone().fragment(0, Some(4), 9), packet.clone().fragment(4, Some(4), 9), packet.fragment(8, None, 9)];
+            let pieces = [
+                packet.clone().fragment(0, Some(4), 9),
+                packet.clone().fragment(4, Some(4), 9),
+                packet.fragment(8, None, 9),
+            ];
             for piece in pieces {
                 let outcome = node.from_pod(&node.a, piece);
                 assert_eq!((outcome.verdict, outcome.seen().hops), (Verdict::Redirect, 63));

@@ -127,7 +127,8 @@ fn a_pod_cannot_report_on_what_it_never_received() {
             node.from_pod(&node.a, flow.clone());
             let forged = Packet::error(b, a, family.error_types()[0], &flow, Quoted::Eight);
             node.expect_drop(INVALID, |node| node.from_pod(&node.b, forged));
-            let astray = Packet::error(b, a, family.error_types()[0], &Packet::udp((b, 1), (a, 2)), Quoted::All);
+            let astray =
+                Packet::error(b, a, family.error_types()[0], &Packet::udp((b, 1), (a, 2)), Quoted::All);
             node.expect_drop(INVALID, |node| node.from_pod(&node.b, astray));
         }
     });

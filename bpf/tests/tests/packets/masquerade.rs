@@ -141,7 +141,8 @@ fn a_privileged_port_is_left_to_the_node() {
             let packet = Packet::udp((node.a.ip(family), 123), (family.world(), 123));
             let port = left_with(&out(node, &node.a, &packet), family);
             assert!(port >= 1024, "{port}");
-            let seen = expect_back(node, Packet::udp((family.world(), 123), (family.node(), port)), &node.a, family);
+            let seen =
+                expect_back(node, Packet::udp((family.world(), 123), (family.node(), port)), &node.a, family);
             assert_eq!(seen.ports().1, 123);
         }
     });
@@ -221,7 +222,8 @@ fn an_echo_of_the_node_and_one_of_a_pod_with_one_id_are_told_apart() {
         for family in BOTH {
             let remote = family.world();
             left_with(&node.to_netdev(Packet::echo_request(family.node(), remote, 5)), family);
-            let other = left_with(&out(node, &node.a, &Packet::echo_request(node.a.ip(family), remote, 5)), family);
+            let other =
+                left_with(&out(node, &node.a, &Packet::echo_request(node.a.ip(family), remote, 5)), family);
             assert_ne!(other, 5);
             let own = node.from_netdev(Packet::echo_reply(remote, family.node(), 5));
             assert_eq!((own.verdict, own.seen().echo_id()), (Verdict::Stack, 5));
@@ -288,7 +290,10 @@ fn sctp_keeps_its_port_or_does_not_leave() {
             let server = (family.world(), 3868);
             let packet = |pod: &Pod| Packet::sctp((pod.ip(family), 3000), server);
             let outcome = out(node, &node.a, &packet(&node.a));
-            assert_eq!((outcome.seen().from, outcome.seen().payload), (family.node(), packet(&node.a).payload()));
+            assert_eq!(
+                (outcome.seen().from, outcome.seen().payload),
+                (family.node(), packet(&node.a).payload())
+            );
             let back = node.from_netdev(Packet::sctp(server, (family.node(), 3000)));
             assert_eq!((back.verdict, back.seen().to), (Verdict::Redirect, node.a.ip(family)));
             node.from_pod(&node.b, packet(&node.b));

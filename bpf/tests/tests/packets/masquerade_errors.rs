@@ -83,7 +83,8 @@ fn an_error_about_the_nodes_own_traffic_is_the_nodes() {
         node.open();
         for family in BOTH {
             let own = Packet::udp((family.node(), 1), (family.world(), 2));
-            let error = || Packet::error(family.hop(), family.node(), family.error_types()[0], &own, Quoted::All);
+            let error =
+                || Packet::error(family.hop(), family.node(), family.error_types()[0], &own, Quoted::All);
             let outcome = node.from_netdev(error());
             assert_eq!((outcome.verdict, outcome.seen().payload), (Verdict::Stack, error().payload()));
         }

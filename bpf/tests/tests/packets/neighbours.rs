@@ -95,7 +95,8 @@ fn a_pods_other_neighbour_discovery_ends_here_counted_and_untold() {
         let to_all = |kind| {
             let routers: Ipv6Addr = "ff02::2".parse().unwrap();
             let message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
-            Packet::raw(link_local.into(), routers.into(), 58, message).macs(node.a.mac, [0x33, 0x33, 0, 0, 0, 2])
+            Packet::raw(link_local.into(), routers.into(), 58, message)
+                .macs(node.a.mac, [0x33, 0x33, 0, 0, 0, 2])
         };
         let mut frames = vec![
             // Is my own address taken? Who is the other pod?

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use controlplane::{Event, Objects};
 
+use super::copies::Copies;
 use super::objects;
 
 /// Largest file that is read, bytes.
@@ -31,12 +32,13 @@ pub struct Directory {
     path: PathBuf,
     known: BTreeMap<OsString, Known>,
     hasher: RandomState,
+    copies: Copies,
 }
 
 impl Directory {
     /// Of which nothing was told.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.into(), known: BTreeMap::new(), hasher: RandomState::new() }
+    pub fn new(path: &Path, copies: Copies) -> Self {
+        Self { path: path.into(), known: BTreeMap::new(), hasher: RandomState::new(), copies }
     }
 
     /// The directory.
@@ -78,29 +80,32 @@ impl Directory {
             events.push(Event::Source { file: here, objects: Objects::default() });
         }
         let gone: Vec<_> = self.known.keys().filter(|name| !names.contains(name)).cloned().collect();
-        events.extend(gone.iter().chain(&names).filter_map(|name| self.look(name)));
+        events.extend(gone.iter().chain(&names).flat_map(|name| self.look(name)));
+        self.copies.retain(|name| names.iter().any(|known| known == name));
         Ok(events)
     }
 
     /// Looks at one file; nothing if it is as it was told.
-    pub fn look(&mut self, name: &OsStr) -> Option<Event> {
+    pub fn look(&mut self, name: &OsStr) -> Vec<Event> {
         let path = self.path.join(name);
         let file = path.display().to_string();
         let text = match read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.known.remove(name)?;
-                return Some(Event::Source { file, objects: Objects::default() });
+                self.copies.forget(name);
+                let gone =
+                    self.known.remove(name).map(|_| Event::Source { file, objects: Objects::default() });
+                return gone.into_iter().collect();
             }
             Err(e) => return self.failed(name, file, e.to_string()),
             Ok(text) => text,
         };
         if !self.known.contains_key(name) && self.known.len() >= FILES_LIMIT {
             let reason = format!("not read: the directory has more than {FILES_LIMIT} files");
-            return Some(Event::SourceFailed { file, reason });
+            return vec![Event::SourceFailed { file, reason }];
         }
         let hash = self.hasher.hash_one(&text);
         if self.known.get(name) == Some(&Known::Text(hash)) {
-            return None;
+            return Vec::new();
         }
         match objects(&text) {
             Err(e) => self.failed(name, file, e.to_string()),
@@ -108,20 +113,33 @@ impl Directory {
                 for warning in warnings {
                     tracing::warn!(file, warning, "a policy means less than it says");
                 }
+                self.copies.keep(name, &text);
                 self.known.insert(name.into(), Known::Text(hash));
-                Some(Event::Source { file, objects })
+                vec![Event::Source { file, objects }]
             }
         }
     }
 
-    fn failed(&mut self, name: &OsStr, file: String, reason: String) -> Option<Event> {
+    /// What cannot be read is told once. If it was never read by this agent, what an earlier one read last holds.
+    fn failed(&mut self, name: &OsStr, file: String, reason: String) -> Vec<Event> {
         let known = Known::Unreadable(self.hasher.hash_one(&reason));
         let before = self.known.insert(name.into(), known);
-        (before != Some(known)).then_some(Event::SourceFailed { file, reason })
+        let kept = || self.copies.kept(name).and_then(|text| objects(&text).ok());
+        let kept = if before.is_none() { kept() } else { None };
+        let mut events = Vec::new();
+        if let Some((objects, _)) = kept {
+            tracing::warn!(file, "what it held when it was last read holds");
+            events.push(Event::Source { file: file.clone(), objects });
+        }
+        if before != Some(known) {
+            events.push(Event::SourceFailed { file, reason });
+        }
+        events
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// A regular file as text.
+pub fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let file = File::open(path)?;
     // A pipe or device would be waited for.

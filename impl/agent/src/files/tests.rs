@@ -2,7 +2,7 @@
 //! The source of files, on a real directory.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -33,9 +33,23 @@ const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop,
 /// How long a change may take to be told.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// A directory to be watched, with room beside it.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("policies");
+    fs::create_dir(&dir).unwrap();
+    (parent, dir)
+}
+
+/// Where copies of a directory's files are: beside it.
+fn copies(path: &Path) -> PathBuf {
+    path.parent().unwrap().join(format!("{}-copies", path.file_name().unwrap().display()))
+}
+
 fn watch(path: &Path) -> (Watcher, Receiver<Event>) {
     let (sender, receiver) = mpsc::channel();
-    let watcher = Watcher::start(path, move |event| sender.send(event).unwrap_or_default()).unwrap();
+    let copies = copies(path);
+    let watcher = Watcher::start(path, &copies, move |event| sender.send(event).unwrap_or_default()).unwrap();
     (watcher, receiver)
 }
 
@@ -109,13 +123,13 @@ fn what_is_wrong_is_named_by_object_and_field() {
 
 #[test]
 fn what_is_there_at_the_start_is_told_before_that_it_was_all() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a.yaml"), POLICY).unwrap();
-    fs::write(dir.path().join("b.json"), "{").unwrap();
+    let (_parent, dir) = place();
+    fs::write(dir.join("a.yaml"), POLICY).unwrap();
+    fs::write(dir.join("b.json"), "{").unwrap();
     for other in [".hidden.yaml", "a.yaml~", "a.yaml.swp", "README"] {
-        fs::write(dir.path().join(other), POLICY).unwrap();
+        fs::write(dir.join(other), POLICY).unwrap();
     }
-    let (_watcher, events) = watch(dir.path());
+    let (_watcher, events) = watch(&dir);
     let mut told = Vec::new();
     loop {
         match events.recv_timeout(DEADLINE).unwrap() {
@@ -125,34 +139,34 @@ fn what_is_there_at_the_start_is_told_before_that_it_was_all() {
             other => panic!("{other:?}"),
         }
     }
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let directory = dir.path().display().to_string();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let directory = dir.display().to_string();
     assert_eq!(told, [(directory, true), (path("a.yaml"), true), (path("b.json"), false)]);
 }
 
 #[test]
 fn a_file_that_is_written_renamed_into_place_or_removed_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_watcher, events) = watch(dir.path());
-    let file = dir.path().join("a.yaml");
+    let (_parent, dir) = place();
+    let (_watcher, events) = watch(&dir);
+    let file = dir.join("a.yaml");
     fs::write(&file, POLICY).unwrap();
     wait(&events, "a.yaml", |event| rules(event) == 1);
-    fs::write(dir.path().join(".a.yaml.tmp"), format!("{POLICY}---{}", POLICY.replace("web", "db"))).unwrap();
-    fs::rename(dir.path().join(".a.yaml.tmp"), &file).unwrap();
+    fs::write(dir.join(".a.yaml.tmp"), format!("{POLICY}---{}", POLICY.replace("web", "db"))).unwrap();
+    fs::rename(dir.join(".a.yaml.tmp"), &file).unwrap();
     wait(&events, "a.yaml", |event| rules(event) == 2);
-    fs::rename(&file, dir.path().join("b.yaml")).unwrap();
+    fs::rename(&file, dir.join("b.yaml")).unwrap();
     wait(&events, "a.yaml", |event| rules(event) == 0);
     wait(&events, "b.yaml", |event| rules(event) == 2);
-    fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    fs::remove_file(dir.join("b.yaml")).unwrap();
     wait(&events, "b.yaml", |event| rules(event) == 0);
 }
 
 #[test]
 fn a_malformed_file_is_reported_once_and_heals_when_it_is_written_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("a.yaml");
+    let (_parent, dir) = place();
+    let file = dir.join("a.yaml");
     fs::write(&file, POLICY).unwrap();
-    let (_watcher, events) = watch(dir.path());
+    let (_watcher, events) = watch(&dir);
     wait(&events, "a.yaml", |event| rules(event) == 1);
     fs::write(&file, "spec: [").unwrap();
     wait(&events, "a.yaml", failed);
@@ -164,17 +178,66 @@ fn a_malformed_file_is_reported_once_and_heals_when_it_is_written_again() {
 }
 
 #[test]
+fn a_file_that_is_malformed_when_the_agent_starts_again_keeps_what_it_held() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("policies");
+    fs::create_dir(&dir).unwrap();
+    for name in ["a.yaml", "gone.yaml"] {
+        fs::write(dir.join(name), POLICY).unwrap();
+    }
+    let (watcher, events) = watch(&dir);
+    wait(&events, "gone.yaml", |event| rules(event) == 1);
+    drop(watcher);
+    fs::write(dir.join("a.yaml"), "spec: [").unwrap();
+    fs::remove_file(dir.join("gone.yaml")).unwrap();
+    let (watcher, events) = watch(&dir);
+    wait(&events, "a.yaml", |event| rules(event) == 1);
+    wait(&events, "a.yaml", failed);
+    drop(watcher);
+    let told: Vec<_> = events.iter().collect();
+    assert!(told.iter().any(|event| matches!(event, Event::SourceSynced(_))), "{told:?}");
+    assert!(!copies(&dir).join("gone.yaml").exists(), "what is gone is forgotten");
+    fs::remove_file(dir.join("a.yaml")).unwrap();
+    let (_watcher, events) = watch(&dir);
+    let first: Vec<_> = events.iter().take_while(|event| !matches!(event, Event::SourceSynced(_))).collect();
+    assert!(first.iter().all(|event| rules(event) == 0), "{first:?}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_at_first_is_not_all_there_is() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("policies");
+    let (_watcher, events) = watch(&dir);
+    wait(&events, "policies", failed);
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a.yaml"), POLICY).unwrap();
+    let end = std::time::Instant::now() + DEADLINE;
+    let mut held = 0;
+    loop {
+        match events.recv_timeout(end.saturating_duration_since(std::time::Instant::now())).unwrap() {
+            Event::SourceSynced(_) => break,
+            event @ Event::Source { .. } => held += rules(&event),
+            _ => {}
+        }
+    }
+    // The file may have been written after the directory was read; then its own event comes.
+    if held == 0 {
+        wait(&events, "a.yaml", |event| rules(event) == 1);
+    }
+}
+
+#[test]
 fn a_mounted_config_map_that_the_kubelet_replaces_is_read_anew() {
-    let dir = tempfile::tempdir().unwrap();
+    let (_parent, dir) = place();
     let version = |name: &str, text: &str| {
-        fs::create_dir(dir.path().join(name)).unwrap();
-        fs::write(dir.path().join(name).join("a.yaml"), text).unwrap();
-        std::os::unix::fs::symlink(name, dir.path().join("..data_tmp")).unwrap();
-        fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+        fs::create_dir(dir.join(name)).unwrap();
+        fs::write(dir.join(name).join("a.yaml"), text).unwrap();
+        std::os::unix::fs::symlink(name, dir.join("..data_tmp")).unwrap();
+        fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
     };
     version("..1", POLICY);
-    std::os::unix::fs::symlink("..data/a.yaml", dir.path().join("a.yaml")).unwrap();
-    let (_watcher, events) = watch(dir.path());
+    std::os::unix::fs::symlink("..data/a.yaml", dir.join("a.yaml")).unwrap();
+    let (_watcher, events) = watch(&dir);
     wait(&events, "a.yaml", |event| rules(event) == 1);
     version("..2", &format!("{POLICY}---{}", POLICY.replace("web", "db")));
     wait(&events, "a.yaml", |event| rules(event) == 2);

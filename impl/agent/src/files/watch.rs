@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use super::copies::Copies;
 use super::directory::Directory;
 
 /// How long a directory that is gone is left alone, milliseconds.
@@ -53,16 +54,24 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts; `tell` gets what the files hold, then that this was all, then each change.
+    /// Starts; `tell` gets what the files hold, then that this was all, then each change. The last good text of each file
+    /// is kept in `copies`.
     ///
     /// # Errors
     /// [`FilesError`] when the kernel gives no watch.
-    pub fn start(path: &Path, tell: impl Fn(Event) + Send + 'static) -> Result<Self, FilesError> {
+    pub fn start(
+        path: &Path,
+        copies: &Path,
+        tell: impl Fn(Event) + Send + 'static,
+    ) -> Result<Self, FilesError> {
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).map_err(FilesError::of("make an event"))?;
         let stop = Arc::new(stop);
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(FilesError::of("start inotify"))?;
-        let mut watch = Watch { directory: Directory::new(path), inotify, watched: false, tell };
+        let copies = Copies::open(copies)
+            .map_err(|source| FilesError { action: "make a directory for copies", source })?;
+        let directory = Directory::new(path, copies);
+        let mut watch = Watch { directory, inotify, watched: false, synced: false, tell };
         // Before the first scan, so that no change falls between the two.
         watch.attach();
         let stopped = stop.clone();
@@ -106,15 +115,16 @@ struct Watch<F> {
     directory: Directory,
     inotify: Inotify,
     watched: bool,
+    /// Whether the directory was read at least once.
+    synced: bool,
     tell: F,
 }
 
 impl<F: Fn(Event)> Watch<F> {
     fn run(mut self, stop: &EventFd) {
         self.scan();
-        (self.tell)(Event::SourceSynced(SourceName::Files));
         loop {
-            let timeout = if self.watched { PollTimeout::NONE } else { RETRY_MS.into() };
+            let timeout = if self.watched && self.synced { PollTimeout::NONE } else { RETRY_MS.into() };
             let mut fds = [
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
@@ -130,13 +140,13 @@ impl<F: Fn(Event)> Watch<F> {
             if fds[0].any().unwrap_or(false) {
                 return;
             }
-            if !self.watched && self.attach() {
+            if (!self.watched && self.attach()) || !self.synced {
                 self.scan();
             }
             match self.changes() {
                 Changed::Everything => self.scan(),
                 Changed::Names(names) => {
-                    for event in names.iter().filter_map(|name| self.directory.look(name)) {
+                    for event in names.iter().flat_map(|name| self.directory.look(name)) {
                         (self.tell)(event);
                     }
                 }
@@ -155,7 +165,13 @@ impl<F: Fn(Event)> Watch<F> {
 
     fn scan(&mut self) {
         match self.directory.scan() {
-            Ok(events) => events.into_iter().for_each(&self.tell),
+            Ok(events) => {
+                events.into_iter().for_each(&self.tell);
+                // Not before: without its rules what they forbid would be open.
+                if !std::mem::replace(&mut self.synced, true) {
+                    (self.tell)(Event::SourceSynced(SourceName::Files));
+                }
+            }
             Err(error) => self.fail(format!("cannot be read: {error}; what its files held stays")),
         }
     }

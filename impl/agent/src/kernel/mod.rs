@@ -12,7 +12,7 @@ use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins};
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::realize::{MapDump, MapSummary, PacketCount, Target};
+use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Target};
 
 pub use events::EventThread;
 
@@ -22,6 +22,11 @@ const POLICY_ROWS: u32 = 16_384;
 /// What the datapath is to be like.
 pub fn config(config: &Config, node: &Node) -> DatapathConfig {
     let network = &config.network;
+    if network.masquerade && node.device.is_none() {
+        tracing::info!(
+            "there is no device towards others: nothing leaves the node, and nothing is masqueraded"
+        );
+    }
     // Prefixes that all nodes' pods share are reached with the pod's own address.
     let cluster4 = node.ipv4.and_then(|ipv4| {
         ipnet::Ipv4Net::new(ipv4.range.addr(), network.ipv4_cluster_bits).ok().map(|net| net.trunc())
@@ -94,6 +99,11 @@ impl Target for Kernel {
 
     fn clean(&mut self, now: Instant) -> Duration {
         self.datapath.clean(now)
+    }
+
+    fn cleaning(&self) -> Cleaning {
+        let totals = self.datapath.collector_totals();
+        Cleaning { passes: totals.passes, removed: totals.removed, errors: totals.errors }
     }
 
     fn maps(&self) -> Vec<MapSummary> {

@@ -49,7 +49,8 @@ pub struct Assembly<T> {
     /// What the REST API is made of.
     pub api: Arc<Api<T>>,
     watcher: Option<Watcher>,
-    threads: Vec<JoinHandle<()>>,
+    controlling: JoinHandle<()>,
+    realizing: JoinHandle<()>,
 }
 
 impl<T: Target> Assembly<T> {
@@ -65,6 +66,7 @@ impl<T: Target> Assembly<T> {
         let plane = ControlPlane::new(desired(&config, &node))?;
         let (control, inbox) = Control::pair();
         let waker = control.clone();
+        let copies = state.copies();
         let (realizer, realizing) = Realizer::start(StateFiles::new(state), make, move || waker.look())
             .context("start the datapath")?;
         let listener = realizer.clone();
@@ -85,7 +87,7 @@ impl<T: Target> Assembly<T> {
         control.tell(Event::NodeAddresses(addresses));
         let watcher = config.places.policy_dir.as_deref().map(|dir| {
             let (control, counters) = (control.clone(), counters.clone());
-            Watcher::start(dir, move |event| {
+            Watcher::start(dir, &copies, move |event| {
                 counters.event("k8s");
                 control.tell(event);
             })
@@ -93,12 +95,12 @@ impl<T: Target> Assembly<T> {
         let watcher = watcher.transpose()?;
         let started = SystemTime::now();
         let api = Api { control, realizer, config, node, counters, hub, monitoring, started };
-        Ok(Self { api: Arc::new(api), watcher, threads: vec![controlling, realizing] })
+        Ok(Self { api: Arc::new(api), watcher, controlling, realizing })
     }
 
     /// A thread that has ended though nobody told it to: it panicked.
     pub fn dead_thread(&self) -> Option<String> {
-        let dead = self.threads.iter().find(|thread| thread.is_finished());
+        let dead = [&self.controlling, &self.realizing].into_iter().find(|thread| thread.is_finished());
         let name = |thread: &JoinHandle<()>| thread.thread().name().unwrap_or_default().to_owned();
         dead.map(name)
             .or_else(|| self.watcher.as_ref().filter(|watcher| watcher.is_dead()).map(|_| "files".into()))
@@ -107,13 +109,11 @@ impl<T: Target> Assembly<T> {
     /// Ends the sources, then the control thread, then the realizing thread, each after what it was told, and all within
     /// a moment. Whether all of it was done.
     pub fn stop(self) -> bool {
-        let Self { api, watcher, threads } = self;
+        let Self { api, watcher, controlling, realizing } = self;
         drop(watcher);
         api.control.stop();
         // Behind what the control thread hands over; should that thread never end, the process does.
         let deadline = Instant::now() + END;
-        let [controlling, realizing] =
-            <[JoinHandle<()>; 2]>::try_from(threads).unwrap_or_else(|_| unreachable!());
         let ended = ends(controlling, deadline);
         api.realizer.stop();
         ends(realizing, deadline) && ended

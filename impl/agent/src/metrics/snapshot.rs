@@ -8,7 +8,15 @@ use monitor::HubStatistics;
 use prometheus::proto::MetricFamily;
 
 use super::family::{Sample, alone, counter, gauge};
-use crate::realize::{MapSummary, PacketCount};
+use crate::realize::{Cleaning, MapSummary, PacketCount};
+
+/// Tables of connections, with the labels of 1.4.
+const CONNECTIONS: [(&str, &str, &str); 4] = [
+    (maps::names::CT4_GLOBAL, "ipv4", "TCP"),
+    (maps::names::CT_ANY4_GLOBAL, "ipv4", "non-TCP"),
+    (maps::names::CT6_GLOBAL, "ipv6", "TCP"),
+    (maps::names::CT_ANY6_GLOBAL, "ipv6", "non-TCP"),
+];
 
 /// Endpoints, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +51,8 @@ pub struct Snapshot {
     pub packets: Vec<PacketCount>,
     /// Maps.
     pub maps: Vec<MapSummary>,
+    /// What the cleaning of connection tables has done.
+    pub cleaning: Cleaning,
     /// Events.
     pub events: HubStatistics,
 }
@@ -71,10 +81,33 @@ impl Snapshot {
             ),
         ];
         families.extend(self.packet_families());
+        families.extend(self.conntrack_families());
         let pressure: Vec<_> = self.maps.iter().filter_map(pressure).collect();
         families.push(gauge("bpf_map_pressure", "How full a map is, from 0 to 1", pressure));
         families.retain(|family| !family.get_metric().is_empty());
         families
+    }
+
+    /// All tables are gone through at once, so runs are not told apart by family and protocol as in 1.4; entries are.
+    fn conntrack_families(&self) -> [MetricFamily; 3] {
+        let Cleaning { passes, removed, errors } = self.cleaning;
+        let runs = [("completed", passes), ("uncompleted", errors)];
+        let runs = runs.map(|(status, times)| (vec![("status", status.into())], times as f64));
+        let entries = CONNECTIONS.iter().filter_map(|(name, family, protocol)| {
+            let map = self.maps.iter().find(|map| map.name == *name)?;
+            let labels = [("family", *family), ("protocol", *protocol), ("status", "alive")]
+                .map(|(l, v)| (l, v.into()));
+            Some((labels.into(), map.entries? as f64))
+        });
+        [
+            counter("datapath_conntrack_gc_runs_total", "Times that connections were looked through", runs),
+            counter(
+                "datapath_conntrack_gc_deleted_total",
+                "Connections that had ended and were removed",
+                alone(removed as f64),
+            ),
+            gauge("datapath_conntrack_gc_entries", "Connections when they were last looked through", entries),
+        ]
     }
 
     /// 1.4's four: what is dropped by reason, what is forwarded. The reason that is no packet is an event lost.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use maps::Direction;
 
 use super::*;
-use crate::realize::{MapSummary, PacketCount};
+use crate::realize::{Cleaning, MapSummary, PacketCount};
 
 fn count(reason: u8, direction: Direction, packets: u64) -> PacketCount {
     PacketCount { reason, direction, packets, bytes: packets * 100 }
@@ -40,8 +40,15 @@ fn a_scrape_has_the_names_and_labels_of_1_4() {
         ],
         maps: vec![
             MapSummary { name: "cilium_lxc".into(), path: "/x".into(), max_entries: 100, entries: Some(25) },
+            MapSummary {
+                name: "cilium_ct4_global".into(),
+                path: "/z".into(),
+                max_entries: 1000,
+                entries: Some(40),
+            },
             MapSummary { name: "cilium_events".into(), path: "/y".into(), max_entries: 100, entries: None },
         ],
+        cleaning: Cleaning { passes: 6, removed: 30, errors: 1 },
         ..Snapshot::default()
     };
     let text = scrape(&counters, &snapshot);
@@ -62,6 +69,8 @@ fn a_scrape_has_the_names_and_labels_of_1_4() {
         "cilium_forward_bytes_total{direction=\"EGRESS\"} 1100",
         "cilium_datapath_events_lost_total 2",
         "cilium_bpf_map_pressure{map_name=\"cilium_lxc\"} 0.25",
+        "cilium_datapath_conntrack_gc_runs_total{status=\"completed\"} 6",
+        "cilium_datapath_conntrack_gc_entries{family=\"ipv4\",protocol=\"TCP\",status=\"alive\"} 40",
         "cilium_ipam_events_total{action=\"allocate\",family=\"ipv4\"} 1",
         "cilium_errors_warnings_total{level=\"warning\",subsystem=\"files\"} 1",
         "# TYPE cilium_drop_count_total counter",

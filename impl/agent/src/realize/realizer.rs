@@ -185,6 +185,8 @@ struct Worker<T, F> {
     listening: Arc<Mutex<Option<u32>>>,
     /// What the datapath was told of it.
     told_listening: Option<u32>,
+    /// Why it could not be told last time; said once.
+    listen_failure: String,
     statistics: Arc<Statistics>,
     revision: u64,
     failures: Vec<Failure>,
@@ -208,6 +210,7 @@ impl<T: Target, F: Fn()> Worker<T, F> {
             slot,
             listening,
             told_listening: None,
+            listen_failure: String::new(),
             statistics,
             revision: 0,
             failures: Vec::new(),
@@ -245,7 +248,11 @@ impl<T: Target, F: Fn()> Worker<T, F> {
         if wanted != self.told_listening {
             match self.target.listen(wanted) {
                 Ok(()) => self.told_listening = wanted,
-                Err(reason) => tracing::error!(reason, "listeners get no traces; it is tried again"),
+                Err(reason) if reason == self.listen_failure => {}
+                Err(reason) => {
+                    tracing::error!(reason, "listeners get no traces; it is tried again");
+                    self.listen_failure = reason;
+                }
             }
         }
     }

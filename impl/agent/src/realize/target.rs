@@ -42,6 +42,17 @@ pub struct PacketCount {
     pub bytes: u64,
 }
 
+/// What the cleaning of connection tables has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleaning {
+    /// Times that all tables were gone through.
+    pub passes: u64,
+    /// Connections that had ended and were removed.
+    pub removed: u64,
+    /// Times that the kernel refused.
+    pub errors: u64,
+}
+
 /// Why there is no datapath.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -72,6 +83,9 @@ pub trait Target: 'static {
 
     /// Cleans up for at most some milliseconds. Returns when it wants to be called again.
     fn clean(&mut self, now: Instant) -> Duration;
+
+    /// What that has done since the start.
+    fn cleaning(&self) -> Cleaning;
 
     /// The maps.
     fn maps(&self) -> Vec<MapSummary>;

@@ -38,8 +38,9 @@ impl<T: Target> Api<T> {
     async fn families(&self) -> Result<Vec<MetricFamily>, Refused> {
         let mut snapshot = self.plane(of_plane).await?;
         // Metrics of the control plane are worth having without those of the datapath.
-        match self.target(|target| (target.packets(), target.maps())).await {
-            Ok((packets, maps)) => {
+        match self.target(|target| (target.packets(), target.maps(), target.cleaning())).await {
+            Ok((packets, maps, cleaning)) => {
+                snapshot.cleaning = cleaning;
                 snapshot.packets = packets.unwrap_or_else(|error| {
                     tracing::warn!(error, "packets are not counted");
                     Vec::new()

@@ -12,8 +12,13 @@ use super::error::StateError;
 const LIMIT: u64 = 1 << 20;
 
 /// Puts a file in the place of the one before: whoever reads sees one or the other, also after a power cut.
+///
+/// # Errors
+/// [`StateError::System`].
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let temporary = path.with_extension("json.tmp");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = std::path::PathBuf::from(temporary);
     OpenOptions::new()
         .write(true)
         .create(true)

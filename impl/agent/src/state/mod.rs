@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::StateError;
+pub use file::replace;
 use lock::Lock;
 
 /// The file of an endpoint.
@@ -75,6 +76,11 @@ impl StateDir {
             .create(&state)
             .map_err(StateError::system("create directory", &state))?;
         Ok(Self { lock: Lock::take(path)?, state })
+    }
+
+    /// Where copies of policy files are kept.
+    pub fn copies(&self) -> PathBuf {
+        self.state.join("files")
     }
 
     /// The file with the agent's process id.
@@ -181,7 +187,7 @@ impl StateDir {
     fn put<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), StateError> {
         let bytes =
             serde_json::to_vec(content).map_err(|e| StateError::system("describe", path)(e.into()))?;
-        file::replace(path, &bytes)
+        replace(path, &bytes)
     }
 
     fn take<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StateError> {

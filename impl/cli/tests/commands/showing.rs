@@ -171,7 +171,7 @@ fn maps_and_metrics_are_listed() {
         json!({"name": "cilium_drop_count_total", "value": 3, "labels": {"reason": "Policy denied (L3)"}});
     let server = Server::start()
         .on("GET /v1/map/cilium_ipcache", 200, &map)
-        .on("GET /v1/map", 200, &json!({"maps": [map]}))
+        .on("GET /v1/map", 200, &json!({"maps": [map, {"path": "/x/cilium_lxc"}]}))
         .on("GET /v1/metrics/", 200, &json!([metric]));
     assert_eq!(
         server.run(&["map", "get", "cilium_ipcache"]).unwrap(),
@@ -179,7 +179,8 @@ fn maps_and_metrics_are_listed() {
     );
     assert_eq!(
         server.run(&["map", "list"]).unwrap(),
-        "Name             Num entries   Num errors   Cache enabled\ncilium_ipcache   1             1            true\n"
+        "Name             Num entries   Num errors   Cache enabled\ncilium_ipcache   1             1            true\n\
+         cilium_lxc       -             -            false\n"
     );
     assert_eq!(
         server.run(&["metrics", "list"]).unwrap(),

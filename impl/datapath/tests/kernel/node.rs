@@ -9,7 +9,7 @@ use crate::bench::{Bench, Pod};
 use controlplane::{Delta, Deltas, Desired, Row};
 use datapath::loader::{AttachMethod, Side};
 use datapath::{Datapath, DatapathConfig, DatapathError, cleanup};
-use maps::{EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcConfig, LxcRow, RuntimeConfig, names};
+use maps::{EndpointConfigs, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcRow, RuntimeConfig, names};
 use policy::{Direction, MapState, PolicyDelta, PolicyEntry, PolicyKey};
 
 const ENTRY: PolicyEntry = PolicyEntry { proxy_port: 0, rule: 1 };
@@ -148,7 +148,7 @@ fn a_restart_keeps_counters_of_policy_rows_and_removes_what_nobody_desires() {
         assert_eq!(addresses, expected);
         let ipcache = second.map::<IpcacheKey, IpcacheEntry>(names::IPCACHE).unwrap().rows().unwrap();
         assert_eq!(ipcache.len(), 4);
-        let configs = second.map::<u32, LxcConfig>(names::EP_CONFIG).unwrap().rows().unwrap();
+        let configs = EndpointConfigs::new(second.map(names::EP_CONFIG).unwrap()).rows().unwrap();
         assert_eq!(configs.len(), 2);
         let by_id = second.map::<u32, LxcRow>(names::LXC_BY_ID).unwrap();
         assert_eq!(by_id.lookup(&3).unwrap(), Some(LxcRow::default()));
