@@ -151,7 +151,14 @@ mod tests {
     use crate::plan::SCHEMA;
 
     fn plan() -> Plan {
-        Plan { schema: SCHEMA, subjects: Vec::new(), phases: Vec::new(), self_check: None, handicap: None }
+        Plan {
+            schema: SCHEMA,
+            subjects: Vec::new(),
+            phases: Vec::new(),
+            self_check: None,
+            handicap: None,
+            agent: None,
+        }
     }
 
     fn program(dir: &Path, script: &str) -> PathBuf {

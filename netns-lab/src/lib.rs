@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod cni;
+pub mod demo;
 pub mod environment;
 mod error_line;
 pub mod host;

@@ -26,6 +26,8 @@ enum Command {
     Serve,
     /// Run scenarios: real packets over subjects, expected to be allowed, refused or dropped
     Scenario(cli::scenario::Scenario),
+    /// Show our agent at work: two pods, a policy, what is allowed and what is dropped
+    Demo(cli::demo::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Lab(command) => cli::lab::run(command),
         Command::Run(arguments) => cli::run::run(&arguments),
         Command::Serve => cli::serve::run(),
+        Command::Demo(arguments) => cli::demo::run(&arguments),
         Command::Scenario(arguments) => cli::scenario::run(&arguments),
     };
     result.unwrap_or_else(|error| {

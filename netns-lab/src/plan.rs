@@ -143,6 +143,16 @@ pub struct Handicap {
     pub rules: u32,
 }
 
+/// What our agent is measured at besides packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentPlan {
+    /// Pods that it gets.
+    pub endpoints: u32,
+    /// How often a policy is changed each way, and how often it is killed.
+    pub repetitions: u32,
+}
+
 /// Everything that one executor needs to know for one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,4 +167,7 @@ pub struct Plan {
     pub self_check: Option<SelfCheckPlan>,
     /// A subject that is slowed on purpose.
     pub handicap: Option<Handicap>,
+    /// Measures of our agent besides packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentPlan>,
 }

@@ -62,8 +62,45 @@ pub struct RunRecord {
     pub cells: Vec<Cell>,
     /// Our generator against netperf.
     pub self_check: SelfCheck,
+    /// Our agent besides packets, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentRecord>,
     /// The run was stopped early (Ctrl-C): all that is here is valid, some is missing.
     pub interrupted: bool,
+}
+
+/// What our agent costs besides packets. Without a reason in `not_run`, all of it was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRecord {
+    /// Pods that it had in the end.
+    pub endpoints: u32,
+    /// Each call of the CNI plugin's ADD, in order: the pod is attached and enforced when it ends.
+    pub pod_add_ns: Vec<u64>,
+    /// Resident memory of the agent with one endpoint.
+    pub resident_bytes_one: u64,
+    /// Resident memory of the agent with all of them.
+    pub resident_bytes_all: u64,
+    /// From the moment that a policy which selects every endpoint is there to the moment that all enforce it.
+    pub policy_ns: Vec<u64>,
+    /// The agent killed and started again with all endpoints.
+    pub restarts: Vec<RestartRecord>,
+    /// Why it was not measured.
+    pub not_run: Option<String>,
+}
+
+/// One restart of the agent after SIGKILL, with datagrams going there and back meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartRecord {
+    /// From its start to the moment that it says it is ready.
+    pub ready_ns: u64,
+    /// Datagrams that came back.
+    pub answered: u64,
+    /// Datagrams that did not within a second.
+    pub lost: u64,
+    /// Longest time between two answers, a millisecond of pause between two requests included.
+    pub longest_gap_ns: u64,
 }
 
 /// What a reader of the report must know of a subject.

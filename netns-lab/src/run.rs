@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::agent;
 use crate::environment;
 use crate::lab::{Lab, LabError};
 use crate::netperf;
 use crate::plan::{BASELINE, Plan, WorkloadKind};
+use crate::probe::Capability;
 use crate::record::{
-    Cell, Clock, Environment, Executor, NotRun, RunRecord, SelfCheck, SubjectInfo, VmEnvironment,
+    AgentRecord, Cell, Clock, Environment, Executor, NotRun, RunRecord, SelfCheck, SubjectInfo, VmEnvironment,
 };
 use crate::subject::{BuildError, Built, build, catalogue, handicap};
 use crate::workload::{Close, Measured, Outcome, PhaseError, PhaseOptions, STALL, Scheduler, measure};
@@ -122,7 +124,8 @@ pub fn execute(plan: &Plan, options: Options<'_>) -> Result<RunRecord, RunError>
     let environment = run.environment(scheduler);
     run.measure(scheduler)?;
     let self_check = run.self_check(&lab, scheduler);
-    Ok(run.finish(environment, self_check))
+    let agent = run.agent(&lab);
+    Ok(run.finish(environment, self_check, agent))
 }
 
 struct Run<'p, 'a> {
@@ -259,7 +262,32 @@ impl Run<'_, '_> {
         checked
     }
 
-    fn finish(mut self, environment: Environment, self_check: SelfCheck) -> RunRecord {
+    /// Our agent besides packets. A failure is a reason in the record.
+    fn agent(&mut self, lab: &Lab) -> Option<AgentRecord> {
+        let plan = self.plan.agent.as_ref()?;
+        let not_run = |reason: String| Some(AgentRecord { not_run: Some(reason), ..AgentRecord::default() });
+        if self.stopped() {
+            return not_run("the run was stopped before it".into());
+        }
+        if let Err(reason) = lab.probe().check(&[Capability::Agent, Capability::Veth, Capability::Classifier])
+        {
+            return not_run(reason);
+        }
+        let (progress, stop) = (&mut self.options.progress, self.options.stop);
+        let measured = agent::measure(lab, plan, &mut |step| {
+            progress(&Event::Agent { step });
+            !stop.load(Ordering::Relaxed)
+        });
+        self.stopped();
+        measured.map_or_else(|e| not_run(e.to_string()), Some)
+    }
+
+    fn finish(
+        mut self,
+        environment: Environment,
+        self_check: SelfCheck,
+        agent: Option<AgentRecord>,
+    ) -> RunRecord {
         let has_cell = |name: &str| self.cells.iter().any(|cell| cell.subject == name);
         let subjects: Vec<SubjectInfo> =
             self.built.iter().map(Built::info).filter(|info| has_cell(&info.name)).collect();
@@ -283,6 +311,7 @@ impl Run<'_, '_> {
             not_run: self.not_run,
             cells: self.cells,
             self_check,
+            agent,
             interrupted: self.interrupted,
         }
     }

@@ -76,6 +76,7 @@ fn plan(subjects: &[&str], placement: Placement, rounds: u32) -> Plan {
         phases: vec![phase(WorkloadKind::TcpRr, 1, 100), phase(WorkloadKind::TcpCrr, 1, 20)],
         self_check: None,
         handicap: None,
+        agent: None,
     }
 }
 

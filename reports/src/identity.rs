@@ -75,7 +75,7 @@ impl Identity {
             tools: e.tools.clone(),
             settings,
             // Of this machine, and not of what is compared.
-            plan: Plan { self_check: None, ..run.plan.clone() },
+            plan: Plan { self_check: None, agent: None, ..run.plan.clone() },
         }
     }
 

@@ -4,6 +4,7 @@
 //! Nothing here measures. [`write_report`] turns a `samples.json` into its report, [`gate`] compares a run with a committed
 //! [`Baseline`]. The same samples give the same bytes.
 
+pub mod agent;
 pub mod analysis;
 pub mod announcement;
 pub mod baseline;

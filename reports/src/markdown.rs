@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::analysis::{Analysis, Group, RunAnalysis};
 use crate::table;
-use crate::{figures, ranking, wording};
+use crate::{agent, figures, ranking, wording};
 
 /// Renders the whole report.
 pub fn render(analysis: &Analysis<'_>) -> String {
@@ -68,6 +68,15 @@ fn section(out: &mut String, run: &RunAnalysis<'_>) {
     line(out, &wording::self_check(run).iter().map(|l| text(l)).collect::<Vec<_>>().join("  \n"));
     for group in &run.groups {
         table(out, group);
+    }
+    if let Some(agent) = &run.record.agent {
+        line(out, &format!("### {}", agent::TITLE));
+        line(out, agent::READING);
+        out.push_str("| figure | value |\n|---|---|\n");
+        for (name, value) in agent::rows(agent) {
+            let _ = writeln!(out, "| {} | {} |", text(&name), text(&value));
+        }
+        out.push('\n');
     }
     line(out, "### Environment");
     let mut rows = wording::environment(&run.record.environment);

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Error, Result, bail};
 use netns_lab::plan::{Plan, SelfCheckPlan};
+use netns_lab::probe::Capability;
 use netns_lab::record::{Clock, Executor, RunRecord};
 use netns_lab::subject;
 use netns_lab::vm::{KernelSeries, VmTime};
@@ -123,6 +124,10 @@ impl Comparison {
         if self.on_host.is_some() || self.in_vm.is_some() {
             needs.extend(["cni-plugins", "iptables", "ipset"].map(String::from));
         }
+        let plans = self.on_host.iter().chain(self.in_vm.iter().map(|vm| &vm.plan));
+        if plans.flat_map(|plan| &plan.subjects).any(|subject| needs_agent(subject)) {
+            needs.push("agent-build".into());
+        }
         if let Some(vm) = &self.in_vm
             && (!vm.only_what_host_lacks || crate::needs::host_lacks_some_of(self.on_host.as_ref()))
         {
@@ -187,6 +192,11 @@ impl InVm {
     }
 }
 
+/// Whether a subject is our agent.
+fn needs_agent(subject: &str) -> bool {
+    subject::find(subject).is_ok_and(|spec| spec.needs.contains(&Capability::Agent))
+}
+
 fn series(names: &[String]) -> Result<Vec<KernelSeries>> {
     let names = if names.is_empty() { vec!["6.12".to_owned()] } else { names.to_vec() };
     names
@@ -235,12 +245,14 @@ mod tests {
                 phases: Vec::new(),
                 self_check: None,
                 handicap: None,
+                agent: None,
             },
             environment: Environment::default(),
             subjects: Vec::new(),
             not_run: not_run.collect(),
             cells: Vec::new(),
             self_check: SelfCheck::default(),
+            agent: None,
             interrupted: false,
         }
     }

@@ -98,6 +98,7 @@ fn show(display: &mut Display, event: &Event) {
                 format!("{}, {}: {}, round {}/{}", p.workload, p.placement, p.subject, p.round, p.rounds);
             display.update(done, &now, Duration::try_from_secs_f64(p.left_s).ok());
         }
+        Event::Agent { step } => display.update(1.0, &format!("the agent: {step}"), None),
         Event::SelfCheck { workload, round, rounds } => {
             display.update(1.0, &format!("against netperf: {workload}, round {round}/{rounds}"), None);
         }

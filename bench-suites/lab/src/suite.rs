@@ -3,7 +3,8 @@
 
 use anyhow::{Result, bail};
 use netns_lab::plan::{
-    BASELINE, BASELINE_AGAIN, Phase, Placement, Plan, SCHEMA, SelfCheckPlan, WorkloadKind, WorkloadSpec,
+    AgentPlan, BASELINE, BASELINE_AGAIN, Phase, Placement, Plan, SCHEMA, SelfCheckPlan, WorkloadKind,
+    WorkloadSpec,
 };
 
 use crate::args::Args;
@@ -11,6 +12,9 @@ use crate::args::Args;
 /// The subjects that a VM run measures beside those that the host could not: its own baselines, and the
 /// references of the announcement's charts, so that no ratio mixes two executors.
 pub const VM_COMPANIONS: [&str; 4] = [BASELINE, BASELINE_AGAIN, "veth", "bridge"];
+
+/// Where this is measured, our agent is measured besides packets, too.
+const AGENT_SUBJECT: &str = "ciliate-veth";
 
 /// Whose clock a plan is made for: it decides how many slices are worth their time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +94,20 @@ pub fn plan(
             phases.push(Phase { workload: workload(args, kind)?, placement, rounds, warmup_rounds });
         }
     }
-    Ok(Plan { schema: SCHEMA, subjects, phases, self_check, handicap: args.handicap.clone() })
+    let agent = (timing == Timing::Wall).then(|| agent(args, &subjects)).flatten();
+    Ok(Plan { schema: SCHEMA, subjects, phases, self_check, handicap: args.handicap.clone(), agent })
+}
+
+/// Our agent besides packets, where it is one of the subjects. Not in virtual time: what it waits for there is not what
+/// it would wait for here.
+fn agent(args: &Args, subjects: &[String]) -> Option<AgentPlan> {
+    let (endpoints, repetitions) = match (args.smoke, args.quick) {
+        (true, _) => (3, 1),
+        (_, true) => (200, 3),
+        _ => (200, 11),
+    };
+    let ours = subjects.iter().any(|subject| subject == AGENT_SUBJECT);
+    ours.then_some(AgentPlan { endpoints, repetitions })
 }
 
 fn placements(args: &Args, timing: Timing) -> Result<Vec<Placement>> {
@@ -216,6 +233,18 @@ mod tests {
         assert_eq!(per_slice(&[]), 100);
         assert_eq!(per_slice(&["--connections", "10"]), 10);
         assert_eq!(per_slice(&["--workloads", "tcp_rr", "--request-bytes", "16777216"]), 1);
+    }
+
+    #[test]
+    fn our_agent_is_measured_besides_packets_where_it_is_a_subject_and_time_is_real() {
+        let ours = vec![BASELINE.to_owned(), AGENT_SUBJECT.to_owned()];
+        let endpoints = |subjects: Vec<String>, timing, words: &[&str]| {
+            plan(&args(words), subjects, timing, None).unwrap().agent.map(|agent| agent.endpoints)
+        };
+        assert_eq!(endpoints(ours.clone(), Timing::Wall, &["--quick"]), Some(200));
+        assert_eq!(endpoints(ours.clone(), Timing::Wall, &["--smoke"]), Some(3));
+        assert_eq!(endpoints(ours, Timing::Virtual, &[]), None);
+        assert_eq!(endpoints(catalogue(), Timing::Wall, &[]), None);
     }
 
     #[test]

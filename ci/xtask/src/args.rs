@@ -2,6 +2,7 @@
 //! The command line of `cargo xtask`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  \
         cargo xtask bench --quick --out out/quick   compare the datapaths on this kernel, write a report\n  \
         cargo xtask test                            all tests; as root, on a clean clone\n  \
+        cargo xtask demo                            see a policy at work\n  \
         cargo xtask lab up bridge                   leave two pods standing to look at\n\n\
         What a command needs and this machine lacks is installed by apt when run as root on Debian or Ubuntu;\n\
         elsewhere the names of the packages are printed."
@@ -32,6 +34,8 @@ pub enum Command {
     /// Put a topology up, list what is up, take all of it down
     #[command(subcommand)]
     Lab(Lab),
+    /// Show the agent at work: two pods, a policy, what is allowed and what is dropped; takes under a minute
+    Demo(Demo),
     /// Run the scenarios: real packets, expected to be allowed, refused or dropped
     Scenarios(Scenarios),
     /// Write reports/coverage.md from what the scenarios say they cover
@@ -77,6 +81,16 @@ pub enum Lab {
     },
     /// List the subjects and what a packet passes in each
     Subjects,
+}
+
+/// Show the agent at work. Everything is taken down again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --policy my-policy.yaml")]
+pub struct Demo {
+    /// A file of CiliumNetworkPolicies or NetworkPolicies in place of the built-in one; the pods have the labels
+    /// app=client and app=server and the namespace default
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// Run the scenarios.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::args::{Lab, Scenarios};
+use crate::args::{Demo, Lab, Scenarios};
 use crate::setup::{self, Need};
 use crate::workspace::Workspace;
 use crate::{cargo, child};
@@ -43,6 +43,17 @@ pub fn run(workspace: &Workspace, command: &Lab) -> Result<u8> {
         Lab::Subjects => lab.arg("subjects"),
     };
     child::run(&mut lab)
+}
+
+/// `cargo xtask demo`.
+pub fn demo(workspace: &Workspace, args: &Demo) -> Result<u8> {
+    setup::run(workspace, &[Need::Root, Need::AgentBuild])?;
+    let mut demo = Command::new(cargo::build_lab(workspace)?);
+    demo.arg("demo");
+    if let Some(policy) = &args.policy {
+        demo.arg("--policy").arg(policy);
+    }
+    child::run(&mut demo)
 }
 
 /// `cargo xtask scenarios …`.

@@ -38,6 +38,7 @@ fn run(command: Command) -> Result<u8> {
     match command {
         Command::Bench(bench) => bench::run(&workspace, &bench.args),
         Command::Lab(command) => lab::run(&workspace, &command),
+        Command::Demo(demo) => lab::demo(&workspace, &demo),
         Command::Scenarios(scenarios) => lab::scenarios(&workspace, &scenarios),
         Command::Coverage(coverage) => lab::coverage(&workspace, coverage.check),
         Command::GateProof(proof) => gate_proof::run(&workspace, &proof.kernels, proof.times),

@@ -128,8 +128,11 @@ fn endpoint(
     };
     let what = format!("endpoint {id}");
     match status.state {
-        // Programs and maps of an earlier policy stay in place until the new ones are there.
-        EndpointState::Ready | EndpointState::WaitingToRegenerate | EndpointState::Regenerating => {}
+        // What was in place stays so until the new policy is, or until an agent that restarted has taken it over.
+        EndpointState::Ready
+        | EndpointState::WaitingToRegenerate
+        | EndpointState::Regenerating
+        | EndpointState::Restoring => {}
         state => return Err(differs(what, format!("is {state}, not ready"))),
     }
     if status.networking.interface_index != node_end.index {

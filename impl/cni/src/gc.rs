@@ -75,6 +75,7 @@ mod tests {
             mac: None,
             mtu: 1500,
             up: true,
+            arp: true,
             peer: None,
             controller: None,
             alias: Some(alias.text()),

@@ -6,6 +6,7 @@ mod binary;
 mod ground;
 mod http;
 mod manifests;
+mod measure;
 mod pods;
 mod process;
 
@@ -28,6 +29,7 @@ pub use ground::{Ground, NEIGHBOUR, NEIGHBOUR6, NODE, NODE6, UPLINK};
 pub use http::{Api, ApiError};
 pub use manifests::{LabelMap, Manifest, ManifestError, PodName};
 pub(crate) use manifests::{documents, namespace as namespace_manifest, pod as pod_manifest};
+pub use measure::{MeasureError, measure};
 
 use crate::cni::CniError;
 use crate::lab::{BpfFs, Lab, LabError, Node};
@@ -197,6 +199,13 @@ impl Agent {
     /// The program.
     pub fn binary(&self) -> &Path {
         &self.binary
+    }
+
+    /// A command of the agent's own command line, told where it listens.
+    pub fn command_line(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env("CILIUM_SOCK", self.socket());
+        command
     }
 
     /// What it says goes here.

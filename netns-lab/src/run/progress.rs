@@ -31,6 +31,11 @@ pub enum Event {
         /// All rounds.
         rounds: u32,
     },
+    /// Our agent is being measured besides packets.
+    Agent {
+        /// At what, for a person.
+        step: String,
+    },
 }
 
 /// Where the measurement stands.

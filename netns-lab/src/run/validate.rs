@@ -13,6 +13,8 @@ const UDP_LARGEST: u32 = 65_507;
 const CONNECTIONS: u16 = 1000;
 /// Transactions of one slice over all connections: each takes eight bytes at either end of the accounting.
 const TRANSACTIONS: u64 = 10_000_000;
+/// Most pods of the node on which our agent is measured: of its 256 addresses some are the node's own.
+const MAX_ENDPOINTS: u64 = 240;
 /// Rounds of one phase, and of the self-check.
 const ROUNDS: u32 = 1_000_000;
 
@@ -68,6 +70,10 @@ pub fn validate(plan: &Plan, known: &[String]) -> Result<(), PlanError> {
     if let Some(check) = &plan.self_check {
         in_range("self_check.rounds", check.rounds.into(), 1, ROUNDS.into())?;
     }
+    if let Some(agent) = &plan.agent {
+        in_range("agent.endpoints", agent.endpoints.into(), 2, MAX_ENDPOINTS)?;
+        in_range("agent.repetitions", agent.repetitions.into(), 1, ROUNDS.into())?;
+    }
     if let Some(handicap) = &plan.handicap {
         if !plan.subjects.contains(&handicap.subject) {
             let problem = format!("{:?} is not among the subjects", handicap.subject);
@@ -103,7 +109,7 @@ fn in_range(field: &str, value: u64, least: u64, most: u64) -> Result<(), PlanEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Handicap, Placement, SelfCheckPlan};
+    use crate::plan::{AgentPlan, Handicap, Placement, SelfCheckPlan};
 
     fn plan() -> Plan {
         let workload = WorkloadSpec {
@@ -119,6 +125,7 @@ mod tests {
             phases: vec![Phase { workload, placement: Placement::OneCore, rounds: 1, warmup_rounds: 0 }],
             self_check: None,
             handicap: None,
+            agent: None,
         }
     }
 
@@ -157,5 +164,9 @@ mod tests {
         let handicap = |subject: &str, rules| Some(Handicap { subject: subject.into(), rules });
         assert_eq!(field_of(|p| p.handicap = handicap("bridge", 1)), "handicap.subject");
         assert_eq!(field_of(|p| p.handicap = handicap("veth", 0)), "handicap.rules");
+        let agent = |endpoints, repetitions| Some(AgentPlan { endpoints, repetitions });
+        assert_eq!(field_of(|p| p.agent = agent(1, 1)), "agent.endpoints");
+        assert_eq!(field_of(|p| p.agent = agent(241, 1)), "agent.endpoints");
+        assert_eq!(field_of(|p| p.agent = agent(2, 0)), "agent.repetitions");
     }
 }

@@ -28,9 +28,20 @@ const SIZE: usize = 64;
 
 /// A load that runs until it is dropped.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What became of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests that were not.
+    pub failed: u64,
+    /// Longest time between two answers, nanoseconds; a millisecond of pause between two requests is part of it.
+    pub longest_gap_ns: u64,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +49,8 @@ struct Shared {
     stop: AtomicBool,
     answered: AtomicU64,
     failed: AtomicU64,
+    /// Longest time between two answers, nanoseconds.
+    longest_gap: AtomicU64,
     /// What became of the first that failed.
     first: Mutex<Option<String>>,
 }
@@ -59,7 +72,7 @@ impl Running {
     ///
     /// # Errors
     /// In words, when the first requests are not answered.
-    pub(super) fn start(netns: &NetNs, to: SocketAddr, kind: LoadKind) -> Result<Self, String> {
+    pub(crate) fn start(netns: &NetNs, to: SocketAddr, kind: LoadKind) -> Result<Self, String> {
         let netns = netns.try_clone().map_err(|e: NetNsError| e.to_string())?;
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
@@ -99,6 +112,19 @@ impl Running {
                 Err(format!("expected to be cut, but all of {answered} requests were answered"))
             }
         }
+    }
+
+    /// Ends it after some more answers; what was seen from its first answer to its last.
+    ///
+    /// # Errors
+    /// In words, when no more answers come.
+    pub(crate) fn finish(self) -> Result<Seen, String> {
+        let now = self.shared.answered.load(Ordering::Relaxed);
+        let more = || self.shared.answered.load(Ordering::Relaxed) >= now + SEEN;
+        let comes = wait(more);
+        let (answered, failed) = self.counts();
+        let longest_gap_ns = self.shared.longest_gap.load(Ordering::Relaxed);
+        if comes { Ok(Seen { answered, failed, longest_gap_ns }) } else { Err("no more answers come".into()) }
     }
 
     fn counts(&self) -> (u64, u64) {
@@ -160,11 +186,14 @@ fn send(kind: LoadKind, to: SocketAddr, shared: &Shared) -> io::Result<()> {
 }
 
 fn each(shared: &Shared, mut request: impl FnMut(u64) -> io::Result<()>, end: bool) -> io::Result<()> {
-    let mut number = 0;
+    let (mut number, mut last) = (0, None::<Instant>);
     while !shared.stop.load(Ordering::Relaxed) {
         number += 1;
         match request(number).map_err(late) {
             Ok(()) => {
+                let gap = last.replace(Instant::now()).map_or(Duration::ZERO, |last| last.elapsed());
+                let gap = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+                shared.longest_gap.fetch_max(gap, Ordering::Relaxed);
                 shared.answered.fetch_add(1, Ordering::Relaxed);
             }
             Err(e) if end => return Err(e),

@@ -23,7 +23,8 @@ pub use file::{
     CLUSTER_SUBJECT, Cluster, End, Expectation, Family, HOST, Kind, Listen, Load, LoadExpectation, LoadKind,
     NamedPort, PodSpec, Policy, Probe, Scenario, ScenarioError, SetLabels, Step, StopLoad, Target, WORLD,
 };
-pub use probe::{Outcome, ProbeError};
+pub(crate) use load::Running;
+pub use probe::{Outcome, ProbeError, Shot, send};
 pub use report::{Order, Report, VerdictName};
 pub use run::{RunResult, Verdict, run};
 pub use tree::{TreeError, load, select, text};

@@ -95,6 +95,7 @@ fn section(out: &mut String, index: usize, run: &RunAnalysis<'_>) -> Result<(), 
     for group in &run.groups {
         figures_of(out, group);
     }
+    tables::agent(out, run);
     out.push_str("<h3>Subjects</h3>\n");
     tables::subjects(out, run);
     out.push_str("<h3>Environment</h3>\n");

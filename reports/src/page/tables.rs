@@ -8,7 +8,7 @@ use crate::analysis::{Group, RunAnalysis, subjects as names};
 use crate::announcement::PublishedChart;
 use crate::figures::NONE;
 use crate::statistics::Interval;
-use crate::{figures as write_figures, table, wording};
+use crate::{agent, figures as write_figures, table, wording};
 
 /// Ratio of every subject under every workload, coloured where it differs from the baseline beyond the noise.
 pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
@@ -111,6 +111,17 @@ pub fn environment(out: &mut String, run: &RunAnalysis<'_>) {
     rows.push(("MTU, bytes".to_owned(), wording::mtu(run.record)));
     out.push_str("<table class=\"facts\">\n");
     for (name, value) in rows {
+        let _ = writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", escape(&name), escape(&value));
+    }
+    out.push_str("</table>\n");
+}
+
+/// Our agent besides packets, where that was asked for.
+pub fn agent(out: &mut String, run: &RunAnalysis<'_>) {
+    let Some(record) = &run.record.agent else { return };
+    let (title, reading) = (escape(agent::TITLE), escape(agent::READING));
+    let _ = writeln!(out, "<h3>{title}</h3>\n<p class=\"muted\">{reading}</p>\n<table class=\"facts\">");
+    for (name, value) in agent::rows(record) {
         let _ = writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", escape(&name), escape(&value));
     }
     out.push_str("</table>\n");

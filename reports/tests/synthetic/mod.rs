@@ -66,6 +66,7 @@ pub fn plan(subjects: &[&str], rounds: u32) -> Plan {
             .collect(),
         self_check: None,
         handicap: None,
+        agent: None,
     }
 }
 
@@ -226,6 +227,7 @@ pub fn record(measured: &[&str], not_run: &[(&str, &str)], machine: Machine) -> 
             .map(|(subject, reason)| NotRun { subject: (*subject).to_owned(), reason: (*reason).to_owned() })
             .collect(),
         self_check: SelfCheck { netperf_version: Some("2.7.0".to_owned()), not_run: None, pairs },
+        agent: None,
         interrupted: false,
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use api::{
     AddressPair, DaemonConfiguration, Endpoint, EndpointChangeRequest, EndpointState, ErrorBody,
@@ -27,6 +28,8 @@ pub enum Fault {
     Refuse(u16, &'static str),
     /// The request is carried out, and then the connection is closed without a reply.
     CarryOutAndHangUp,
+    /// The request is carried out, and no reply ever comes.
+    CarryOutAndStall,
 }
 
 /// What the agent knows, and what was asked.
@@ -44,6 +47,7 @@ pub struct State {
     /// By the beginning of `METHOD /path`.
     pub faults: Vec<(&'static str, Fault)>,
     next: u8,
+    stalled: Vec<UnixStream>,
 }
 
 /// The agent; it ends with the test.
@@ -68,6 +72,7 @@ impl Agent {
             requests: Vec::new(),
             faults: Vec::new(),
             next: 10,
+            stalled: Vec::new(),
         }));
         let shared = state.clone();
         // It holds nothing but memory, and dies with the process.
@@ -92,6 +97,15 @@ impl Agent {
         self.state().faults.push((request, fault));
     }
 
+    /// Waits until a request that begins so has come.
+    pub fn wait_for(&self, request: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.state().requests.iter().any(|known| known.starts_with(request)) {
+            assert!(Instant::now() < end, "{request} never came: {:?}", self.state().requests);
+            thread::yield_now();
+        }
+    }
+
     /// Fails unless nothing is left of any ADD.
     #[track_caller]
     pub fn is_clean(&self) {
@@ -109,6 +123,11 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) {
         Some(Fault::Refuse(status, message)) => reply(status, &ErrorBody::new(message)),
         Some(Fault::CarryOutAndHangUp) => {
             state.answer(&request, &body);
+            return;
+        }
+        Some(Fault::CarryOutAndStall) => {
+            state.answer(&request, &body);
+            state.stalled.push(stream);
             return;
         }
         None => state.answer(&request, &body),

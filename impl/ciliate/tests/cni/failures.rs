@@ -90,3 +90,21 @@ fn a_pod_whose_runtime_turned_ipv6_off_gets_it_back() {
     let addresses = Netlink::open(&scene.pod).unwrap().addresses("eth0").unwrap();
     assert!(addresses.contains(&"2001:db8::a/128".parse().unwrap()), "{addresses:?}");
 }
+
+#[test]
+fn what_an_add_that_was_killed_has_made_is_removed_by_del() {
+    for request in ["PUT /endpoint", "POST /ipam"] {
+        let scene = Scene::new();
+        scene.agent.fault(request, Fault::CarryOutAndStall);
+        let config = scene.config("1.0.0").to_string();
+        let mut child = scene.node.run(|| scene.plugin.start("ADD", config.as_bytes())).unwrap();
+        scene.agent.wait_for(request);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        scene.call("DEL", &scene.config("1.0.0")).is_silent_success();
+        assert_eq!(scene.interfaces(), Vec::<String>::new());
+        assert_eq!(scene.agent.state().endpoints.len(), 0);
+        // Addresses that no endpoint has taken are the agent's to take back: nobody told the plugin which they were.
+        assert_eq!(scene.agent.state().given.len(), if request == "POST /ipam" { 2 } else { 0 });
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use netlink::NetNs;
 use serde_json::{Value, json};
@@ -88,8 +88,8 @@ impl Plugin {
             .with("CNI_PATH", "/opt/cni/bin")
     }
 
-    /// Calls it in the namespace of this thread.
-    pub fn call(&self, command: &str, input: &[u8]) -> Answer {
+    /// Starts it in the namespace of this thread, with all of its input.
+    pub fn start(&self, command: &str, input: &[u8]) -> Child {
         let mut program = Command::new(&self.program);
         let name = self.program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name == "ciliate" {
@@ -107,6 +107,12 @@ impl Plugin {
             .expect("run the plugin");
         // It may answer without having read everything.
         let _ = child.stdin.take().expect("stdin").write_all(input);
+        child
+    }
+
+    /// Calls it in the namespace of this thread.
+    pub fn call(&self, command: &str, input: &[u8]) -> Answer {
+        let child = self.start(command, input);
         let output = child.wait_with_output().expect("wait for the plugin");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code().is_some_and(|code| code <= 1), "{}: {said}", output.status);
