@@ -335,7 +335,9 @@ impl Datapath {
         };
         gone.into_iter()
             .filter(|(id, ifindex)| {
-                let Some(link) = links.iter().find(|link| link.index == *ifindex && link.up) else { return true };
+                let Some(link) = links.iter().find(|link| link.index == *ifindex && link.up) else {
+                    return true;
+                };
                 match self.node.netlink().set_down(&link.name) {
                     // It may have gone in the meantime, which is as good.
                     Err(error) if self.node.netlink().link(&link.name).is_ok() => {
