@@ -13,6 +13,8 @@ use crate::loader::{self, AttachMethod, Hook, Side, file, remove_if_there};
 use crate::node::Node;
 use crate::{DatapathError, bpffs};
 
+/// What is attached by filters.
+const PROGRAMS: &[&str] = &["from_container", "from_host", "from_netdev", "to_netdev"];
 /// What the names of our maps begin with.
 const MAPS: &str = "cilium_";
 
@@ -72,7 +74,7 @@ fn detach_filters(node: &Node, link: &Link) -> Vec<Result<(), DatapathError>> {
     let mut results = Vec::new();
     for side in [Side::Ingress, Side::Egress] {
         let hook = Hook { ifindex: link.index, side, pin: PathBuf::new() };
-        if loader::has_own_filter(&hook) {
+        if loader::has_filter(&hook, PROGRAMS) {
             results.push(AttachMethod::Clsact.detach(&hook));
         }
     }

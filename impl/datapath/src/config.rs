@@ -9,6 +9,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::DatapathError;
 use crate::loader::MapSizes;
 
+/// RFC 791, section 3.2.
+const MTU_MIN_IPV4: u32 = 68;
+/// RFC 8200, section 5.
+const MTU_MIN_IPV6: u32 = 1280;
+
 /// The configuration, from the agent's flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatapathConfig {
@@ -80,6 +85,10 @@ impl DatapathConfig {
         }
         if self.policy_map_max == 0 || self.ct_tcp_max == 0 || self.ct_any_max == 0 {
             return wrong("bpf-ct-global-tcp-max", "the size of a map must not be 0");
+        }
+        let (least, family) = if self.enable_ipv6 { (MTU_MIN_IPV6, "IPv6") } else { (MTU_MIN_IPV4, "IPv4") };
+        if self.mtu < least {
+            return wrong("mtu", &format!("{family} needs an MTU of at least {least} bytes"));
         }
         if self.masquerade && self.native_devices.is_empty() {
             return wrong("device", "masquerading needs the device by which the node reaches others");

@@ -16,7 +16,7 @@ use maps::{
 use crate::config::Pins;
 use crate::conntrack::{Collector, CollectorTotals, monotonic_s};
 use crate::events::EventReader;
-use crate::loader::{AttachMethod, Hook, MapSet, Side, load_host, load_lxc, remove_if_there};
+use crate::loader::{AttachMethod, Hook, MapSet, Side, has_filter, load_host, load_lxc};
 use crate::node::Node;
 use crate::order::Present;
 use crate::policy_table::PolicyTable;
@@ -165,11 +165,29 @@ impl Datapath {
         for (hook, program) in &hooks {
             self.method.attach(loaded.program(program)?.as_fd(), hook)?;
         }
-        let wanted: BTreeSet<_> = hooks.iter().map(|(hook, _)| hook.pin.clone()).collect();
+        self.detach_others(&hooks)
+    }
+
+    /// Takes away the programs of devices that are not native any more.
+    fn detach_others(&self, hooks: &[(Hook, &str)]) -> Result<(), DatapathError> {
         for pin in crate::cleanup::pins_in(&self.pins.links())? {
             let name = pin.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("netdev_") && !wanted.contains(&pin) {
-                remove_if_there(&pin)?;
+            if name.starts_with("netdev_") && hooks.iter().all(|(hook, _)| hook.pin != pin) {
+                // The kernel detaches what is unpinned when it finds the time: this does it at once.
+                AttachMethod::Tcx.detach(&Hook { ifindex: 0, side: Side::Ingress, pin })?;
+            }
+        }
+        if self.method == AttachMethod::Tcx {
+            return Ok(());
+        }
+        for link in self.node.netlink().links()? {
+            for (side, program) in [(Side::Ingress, "from_netdev"), (Side::Egress, "to_netdev")] {
+                let hook = Hook { ifindex: link.index, side, pin: self.pins.links() };
+                let wanted =
+                    hooks.iter().any(|(wanted, _)| (wanted.ifindex, wanted.side) == (link.index, side));
+                if !wanted && has_filter(&hook, &[program]) {
+                    self.method.detach(&hook)?;
+                }
             }
         }
         Ok(())

@@ -48,6 +48,9 @@ impl Node {
     /// # Errors
     /// [`DatapathError::Netlink`].
     pub fn set_up(&self, config: &DatapathConfig) -> Result<u32, DatapathError> {
+        if self.is_outdated(config)? {
+            self.tear_down()?;
+        }
         match self
             .netlink
             .add_veth(&LinkEnd::new(HOST_DEVICE, &self.netns), &LinkEnd::new(NET_DEVICE, &self.netns))
@@ -70,6 +73,29 @@ impl Node {
             self.set_route(cidr, router.addr())?;
         }
         Ok(self.netlink.link(HOST_DEVICE)?.index)
+    }
+
+    /// Whether `cilium_host` has addresses or routes of another configuration. They go with the device.
+    fn is_outdated(&self, config: &DatapathConfig) -> Result<bool, DatapathError> {
+        let found = match self.netlink.addresses(HOST_DEVICE) {
+            Ok(found) => found,
+            Err(NetlinkError::Missing { .. }) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        };
+        let (cidrs, routers): (Vec<IpNet>, Vec<IpNet>) = config.pod_cidrs().unzip();
+        // What the kernel itself gives to each device that is up.
+        let is_automatic = |network: &IpNet| match network.addr() {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast(),
+        };
+        let strange = found.iter().any(|address| !is_automatic(address) && !routers.contains(address));
+        let routes = self.netlink.routes()?;
+        let mut routes = routes.iter().filter(|route| route.device.as_deref() == Some(HOST_DEVICE));
+        Ok(strange
+            || routes.any(|route| {
+                let known = cidrs.contains(&route.destination) || routers.contains(&route.destination);
+                !known && !is_automatic(&route.destination)
+            }))
     }
 
     fn set_sysctls(&self, config: &DatapathConfig) -> Result<(), DatapathError> {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bringing changes about: the plan, write by write, with what failed kept for another try.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use controlplane::{Deltas, EndpointRow, Failure, IpcacheRow};
 use ipnet::IpNet;
-use maps::{IpcacheEntry, LxcRow};
+use maps::{IpcacheEntry, LxcRow, MapError};
 use policy::{PolicyEntry, PolicyKey};
 
 use crate::datapath::Endpoint;
@@ -136,14 +137,23 @@ impl Datapath {
     }
 
     fn publish_and_attach(&mut self, group: &[Write], round: &mut Round) {
-        let waiting: Vec<Waiting> = group
-            .iter()
-            .filter_map(|write| match write {
-                Write::PublishPolicyMap(id) if !round.is_broken(*id) => Some(Waiting::Publish(*id)),
-                Write::Attach(id) => round.row(*id).cloned().map(Waiting::Attach),
-                _ => None,
-            })
-            .collect();
+        let (mut waiting, mut configured) = (Vec::new(), BTreeSet::new());
+        for write in group {
+            match write {
+                Write::PublishPolicyMap(id) if !round.is_broken(*id) => waiting.push(Waiting::Publish(*id)),
+                Write::Attach(id) => {
+                    let Some(row) = round.row(*id).cloned() else { continue };
+                    match self.configure(&row, &configured) {
+                        Ok(()) => {
+                            configured.insert(row.ifindex);
+                            waiting.push(Waiting::Attach(row));
+                        }
+                        Err(error) => round.fail_endpoint(*id, &error),
+                    }
+                }
+                _ => {}
+            }
+        }
         let this = &*self;
         let done = parallel::each(waiting, |waiting| match waiting {
             Waiting::Publish(id) => (id, None, this.publish(id)),
@@ -165,15 +175,26 @@ impl Datapath {
         }
     }
 
+    /// What the program must know, before it is attached.
+    fn configure(&self, row: &EndpointRow, others: &BTreeSet<u32>) -> Result<(), DatapathError> {
+        let config = rows::lxc_config(row, &self.config, self.host_ifindex);
+        let known = |ifindex| self.endpoints.values().any(|other| other.row.ifindex == ifindex);
+        match self.tables.ep_config.insert(&config) {
+            // Of a device that went without a word, or that an agent before knew.
+            Err(MapError::Taken { by, .. }) if !known(by) && !others.contains(&by) => {
+                self.tables.ep_config.remove(by)?;
+                Ok(self.tables.ep_config.insert(&config)?)
+            }
+            written => Ok(written?),
+        }
+    }
+
     fn publish(&self, id: u16) -> Result<(), DatapathError> {
         self.policies.get(&id).map_or(Ok(()), |table| table.publish(&self.tables.policy))
     }
 
-    /// First what the program must know, then the program.
     fn attach(&self, row: &EndpointRow) -> Result<(), DatapathError> {
         let before = self.endpoints.get(&row.id).map(|endpoint| endpoint.row.ifindex);
-        let config = rows::lxc_config(row, &self.config, self.host_ifindex);
-        self.tables.ep_config.insert(&config)?;
         if self.config.enable_ipv4 && before != Some(row.ifindex) {
             self.node.loose_source(&row.interface)?;
         }

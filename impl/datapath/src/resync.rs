@@ -159,8 +159,9 @@ impl Datapath {
             self.hosts.remove(&address);
         }
         let refused = self.tables.lxc.remove_all(&stray).into_iter().map(|(_, error)| error);
-        let refused: Vec<_> =
-            refused.chain(strange.iter().filter_map(|ifindex| self.tables.ep_config.remove(*ifindex).err())).collect();
+        let refused: Vec<_> = refused
+            .chain(strange.iter().filter_map(|ifindex| self.tables.ep_config.remove(*ifindex).err()))
+            .collect();
         self.bump_epoch()?;
         refused.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
     }

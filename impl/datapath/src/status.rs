@@ -52,8 +52,9 @@ impl Datapath {
         for (name, handle) in self.maps.iter() {
             let entries = match name {
                 names::LXC => Some(self.tables.lxc.rows()?.len() as u64),
-                names::EP_CONFIG => Some(self.tables.ep_config.rows()?.len() as u64),
-                names::LXC_BY_ID | names::EP_TO_POLICY => Some(self.endpoints.len() as u64),
+                names::EP_CONFIG | names::LXC_BY_ID | names::EP_TO_POLICY => {
+                    Some(self.endpoints.len() as u64)
+                }
                 names::IPCACHE => self.ipcache.as_ref().map(|known| known.len() as u64),
                 _ => self.collector.entries(name),
             };

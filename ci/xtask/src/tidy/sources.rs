@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 
 /// The line that every source file carries.
 const LICENCE: &str = "SPDX-License-Identifier: Apache-2.0";
+/// The line of programs for the kernel, which takes no others.
+const KERNEL_LICENCE: &str = "SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)";
 /// Endings of source files. Data that a program writes (locks, JSON) and prose carry no such line.
 const SOURCES: &[&str] = &["c", "h", "rs", "sh", "toml", "yaml", "yml"];
 /// Names that say nothing.
@@ -61,7 +63,8 @@ fn check_file(path: &Path, text: &str) -> Vec<(usize, String)> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let mut violations = Vec::new();
     if SOURCES.contains(&extension) || text.starts_with("#!/") {
-        violations.extend(licence(text));
+        let kernel = path.starts_with("bpf") && matches!(extension, "c" | "h");
+        violations.extend(licence(text, if kernel { KERNEL_LICENCE } else { LICENCE }));
     }
     if extension == "rs" {
         violations.extend(module_doc(text));
@@ -73,14 +76,14 @@ fn check_file(path: &Path, text: &str) -> Vec<(usize, String)> {
 }
 
 /// On the first line, or on the second where the first says which program reads the file.
-fn licence(text: &str) -> Option<(usize, String)> {
+fn licence(text: &str, wanted: &str) -> Option<(usize, String)> {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let line = if first.starts_with("#!/") { lines.next().unwrap_or_default() } else { first };
     let comment = ["// ", "# ", "/* "]
         .iter()
-        .any(|mark| line.strip_prefix(mark).is_some_and(|l| l.starts_with(LICENCE)));
-    (!comment).then(|| (1, format!("the first line must be a comment `{LICENCE}`")))
+        .any(|mark| line.strip_prefix(mark).is_some_and(|l| l.starts_with(wanted)));
+    (!comment).then(|| (1, format!("the first line must be a comment `{wanted}`")))
 }
 
 fn module_doc(text: &str) -> Option<(usize, String)> {
@@ -188,6 +191,14 @@ mod tests {
             let found = violations(&[(path, text)]);
             assert!(found.len() == 1 && found[0].starts_with(&format!("{path}:1: ")), "{path}: {found:?}");
         }
+    }
+
+    #[test]
+    fn programs_for_the_kernel_carry_its_licence() {
+        let (kernel, other) = (format!("/* {KERNEL_LICENCE} */\n"), format!("/* {LICENCE} */\n"));
+        assert_eq!(violations(&[("bpf/lib/x.h", &*kernel), ("x.h", &*other)]), Vec::<String>::new());
+        assert_eq!(violations(&[("bpf/lib/x.h", &*other), ("x.h", &*kernel)]).len(), 2);
+        assert_eq!(violations(&[("bpf/build.rs", &*rust(""))]), Vec::<String>::new());
     }
 
     #[test]

@@ -19,8 +19,6 @@ use crate::DatapathError;
 
 /// The filter's handle and priority: those of Cilium 1.4, at which nobody else puts one.
 const FILTER: u32 = 1;
-/// What may be attached by such a filter.
-const OWN_PROGRAMS: &[&str] = &["from_container", "from_host", "from_netdev", "to_netdev"];
 /// The interface index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -240,8 +238,8 @@ fn detach_filter(hook: &Hook) -> Result<(), DatapathError> {
     }
 }
 
-/// Whether a filter with one of our programs is there.
-pub(crate) fn has_own_filter(hook: &Hook) -> bool {
+/// Whether a filter with one of these programs is there.
+pub(crate) fn has_filter(hook: &Hook, programs: &[&str]) -> bool {
     let (place, mut options) = filter_place(hook);
     // SAFETY: both structs say their sizes and live during the call.
     let (returned, _) =
@@ -253,7 +251,7 @@ pub(crate) fn has_own_filter(hook: &Hook) -> bool {
     program.is_ok_and(|program| {
         let name = program.name().to_string_lossy();
         // The kernel keeps 15 bytes of a name.
-        OWN_PROGRAMS.iter().any(|own| own.get(..15).unwrap_or(own) == name)
+        programs.iter().any(|own| own.get(..15).unwrap_or(own) == name)
     })
 }
 

@@ -10,7 +10,7 @@ mod map_set;
 mod program;
 mod sizes;
 
-pub(crate) use attach::has_own_filter;
+pub(crate) use attach::has_filter;
 pub use attach::{AttachMethod, Hook, Side};
 pub(crate) use log::listen;
 pub use map_set::MapSet;

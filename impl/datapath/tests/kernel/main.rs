@@ -5,3 +5,4 @@ mod bench;
 mod connections;
 mod loader;
 mod node;
+mod restart;

@@ -12,6 +12,7 @@ use datapath::loader::{AttachMethod, Side};
 use libbpf_rs::{MapHandle, MapType, TC_EGRESS, TC_INGRESS, TcHook, libbpf_sys};
 use netlink::{LinkEnd, NetNs, Netlink};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
 pub use pod::Pod;
@@ -29,7 +30,10 @@ pub struct Bench {
 impl Bench {
     /// An empty one.
     pub fn new() -> Self {
-        let netns = NetNs::create_unnamed().expect("these tests need root");
+        // What is mounted here goes with the thread, also when the process is killed.
+        unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root");
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        let netns = NetNs::create_unnamed().unwrap();
         let netlink = Netlink::open(&netns).unwrap();
         netlink.set_up("lo").unwrap();
         let directory = tempfile::tempdir().unwrap();

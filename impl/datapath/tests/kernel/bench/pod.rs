@@ -2,7 +2,8 @@
 //! A network namespace behind a pair of devices, as the CNI plugin makes it.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use controlplane::{EndpointRow, IpcacheRow};
@@ -97,6 +98,26 @@ impl Pod {
     /// Whether a connection to an address of another pod comes about.
     pub fn reaches(&self, to: &Self, address: IpAddr) -> bool {
         self.connect(to, address).is_some_and(|open| open.echoes())
+    }
+
+    /// Sends datagrams to another pod one after the other until told to stop. Returns how many, and how many of them did
+    /// not arrive.
+    pub fn datagrams(&self, to: &Self, address: IpAddr, stop: &AtomicBool) -> (u32, u32) {
+        let bind = |pod: &Self, address| {
+            pod.netns.run(|| UdpSocket::bind(SocketAddr::new(address, 0))).unwrap().unwrap()
+        };
+        let receiver = bind(to, address);
+        receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+        let sender = bind(self, IpAddr::from([0; 4]));
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        let (mut sent, mut lost) = (0, 0);
+        while !stop.load(Ordering::Relaxed) {
+            sent += 1;
+            let mut number = [0; 4];
+            let arrived = sender.send(&u32::to_be_bytes(sent)).is_ok() && receiver.recv(&mut number).is_ok();
+            lost += u32::from(!arrived || u32::from_be_bytes(number) != sent);
+        }
+        (sent, lost)
     }
 
     /// Whether a connection to an address of the node comes about.
