@@ -37,13 +37,27 @@ static __always_inline bool is_pod_address6(const __be32 *addr)
 	       (addr[3] & host_config.pod_mask6[3]) == host_config.pod_cidr6[3];
 }
 
-/* Destination of an IPv4 packet; 0 if there is none. */
-static __always_inline __be32 destination4(struct __sk_buff *skb)
+/* An IPv4 packet's destination, by a load where it is linear, as it mostly is. */
+static __always_inline bool destination4(struct __sk_buff *skb, __be32 *daddr)
 {
-	__be32 daddr = 0;
+	struct iphdr *ip = (void *)(long)skb->data + L3_OFFSET;
 
-	bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct iphdr, daddr), &daddr, sizeof(daddr));
-	return daddr;
+	if (likely((void *)(ip + 1) <= (void *)(long)skb->data_end)) {
+		*daddr = ip->daddr;
+		return true;
+	}
+	return !bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct iphdr, daddr), daddr, 4);
+}
+
+static __always_inline bool destination6(struct __sk_buff *skb, __be32 *daddr)
+{
+	struct ipv6hdr *ip = (void *)(long)skb->data + L3_OFFSET;
+
+	if (likely((void *)(ip + 1) <= (void *)(long)skb->data_end)) {
+		copy_ip6(daddr, ip->daddr.in6_u.u6_addr32);
+		return true;
+	}
+	return !bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, daddr), daddr, 16);
 }
 
 static __always_inline int to_pod4(struct __sk_buff *skb, struct packet *packet, enum hook hook)
@@ -109,15 +123,13 @@ static __always_inline int pods_traffic(struct __sk_buff *skb, struct packet *pa
 
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		if (!host_config.enable_ipv4 || !is_pod_address4(destination4(skb)))
+		if (!host_config.enable_ipv4 || !destination4(skb, daddr) || !is_pod_address4(daddr[0]))
 			return TC_ACT_OK;
 		if (unlikely(packet->monitor))
 			trace(skb, packet, point);
 		return to_pod4(skb, packet, hook);
 	case bpf_htons(ETH_P_IPV6):
-		if (!host_config.enable_ipv6 ||
-		    bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, daddr), daddr, sizeof(daddr)) ||
-		    !is_pod_address6(daddr))
+		if (!host_config.enable_ipv6 || !destination6(skb, daddr) || !is_pod_address6(daddr))
 			return TC_ACT_OK;
 		if (unlikely(packet->monitor))
 			trace(skb, packet, point);
@@ -148,12 +160,11 @@ static __always_inline int unmasquerade(struct __sk_buff *skb)
 
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		if (!is_masquerade4(destination4(skb)) || is_unmapped4(skb, SNAT_IN) || snat_parse4(skb, &masked))
+		if (!destination4(skb, daddr) || !is_masquerade4(daddr[0]) || is_unmapped4(skb, SNAT_IN) || snat_parse4(skb, &masked))
 			return 0;
 		break;
 	case bpf_htons(ETH_P_IPV6):
-		if (bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, daddr), daddr, sizeof(daddr)) ||
-		    !is_masquerade6(daddr) || is_unmapped6(skb, SNAT_IN) || snat_parse6(skb, &masked))
+		if (!destination6(skb, daddr) || !is_masquerade6(daddr) || is_unmapped6(skb, SNAT_IN) || snat_parse6(skb, &masked))
 			return 0;
 		break;
 	default:

@@ -213,7 +213,7 @@ static __always_inline __u32 ct_lifetime(const struct ct_entry *entry, __u8 prot
 	return entry->flags & CT_SEEN_NON_SYN ? CT_LIFETIME_TCP : CT_LIFETIME_SYN;
 }
 
-/* A SYN, FIN or RST, the first packet of a kind, or a second has passed. False: the entry is not this packet's connection
+/* A SYN, FIN or RST, the first that acknowledges or answers, or the clock has ticked. False: the entry is not this packet's connection
  * (dead, closed and opened again, opened from the other end, an echo asked where answers were expected).
  * Two CPUs may write flags at once and one may lose a bit: the entry then lives as long as an open connection, until its
  * lifetime ends or the LRU takes it. */
@@ -244,10 +244,6 @@ GLOBAL int ct_settle(struct ct_entry *entry, const struct packet *packet, bool f
 		entry->flags |= CT_SEEN_NON_SYN;
 	if (!forward)
 		entry->flags |= CT_REPLY_SEEN;
-	if (forward)
-		entry->tx_flags_seen |= tcp_flags;
-	else
-		entry->rx_flags_seen |= tcp_flags;
 
 	lifetime = now + ct_lifetime(entry, packet->protocol);
 	/* What a closed connection's last packets say does not keep it. */
@@ -269,9 +265,15 @@ static __always_inline enum ct_status ct_advance(struct ct_entry *entry, const s
 	if (!forward)
 		wanted |= CT_REPLY_SEEN;
 	if (unlikely(entry->tick != clock_tick() || (entry->flags & wanted) != wanted || packet->shape ||
-		     (packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || (packet->tcp_flags & ~seen)))
+		     (packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
 		if (!ct_settle(entry, packet, forward))
 			return CT_NEW;
+	if (unlikely(packet->tcp_flags & ~seen) && packet->shape != SHAPE_ERROR) {
+		if (forward)
+			entry->tx_flags_seen = seen | packet->tcp_flags;
+		else
+			entry->rx_flags_seen = seen | packet->tcp_flags;
+	}
 	if (packet->shape == SHAPE_ERROR)
 		return CT_RELATED;
 	if (entry->flags & CT_ACCOUNTING) {

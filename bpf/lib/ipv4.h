@@ -192,17 +192,14 @@ static __always_inline bool flow_of_error4(struct __sk_buff *skb, struct flow *f
 
 /* No entry, or its verdict is of another epoch. Returns 0 if the packet may pass: packet then says where to, and its
  * connection has an entry of this epoch. entry: of another epoch, or NULL. */
-GLOBAL int judge4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry)
+static __noinline int judge4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry)
 {
-	bool initiator_is_1, sender_is_initiator;
+	bool initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
+	bool sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	struct ct_entry created = {};
 	struct flow flow = {};
 	int opens = 0, reason;
 
-	if (!packet || !key)
-		return DROP_INVALID;
-	initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
-	sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	if (entry || packet->shape != SHAPE_ERROR)
 		flow_of_key4(&flow, key, initiator_is_1);
 	else if (!flow_of_error4(skb, &flow))

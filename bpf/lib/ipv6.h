@@ -259,17 +259,14 @@ static __always_inline bool flow_of_error6(struct __sk_buff *skb, struct flow *f
 }
 
 /* As judge4. */
-GLOBAL int judge6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry)
+static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry)
 {
-	bool initiator_is_1, sender_is_initiator;
+	bool initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
+	bool sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	struct ct_entry created = {};
 	struct flow flow = {};
 	int opens = 0, reason;
 
-	if (!packet || !key)
-		return DROP_INVALID;
-	initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
-	sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	if (entry || packet->shape != SHAPE_ERROR)
 		flow_of_key6(&flow, key, initiator_is_1);
 	else if (!flow_of_error6(skb, &flow))

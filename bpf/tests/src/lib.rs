@@ -5,15 +5,20 @@
 //! A [`Packet`] goes through one program by `BPF_PROG_TEST_RUN`; the [`Outcome`] says where to, and how it looks then.
 
 mod event;
+mod keys;
 mod node;
 mod outcome;
 mod packet;
+mod run;
+mod setting;
 mod sum;
 mod world;
 
 pub use event::Event;
-pub use node::{Hook, Node, Pod, any_key, ipv4, now_s, on_node, on_node_of_one_mac, on_node_with};
+pub use keys::{any_key, now_s};
+pub use node::{Hook, Node, on_node, on_node_of_one_mac, on_node_with};
 pub use outcome::{Outcome, Seen, Verdict};
 pub use packet::{Packet, Quoted, arp_request, neighbour_solicitation, tcp_flags};
+pub use setting::{Pod, ipv4};
 pub use sum::{internet_checksum, transport_checksum};
 pub use world::{BOTH, CIDR_IDENTITY, Family, MASK, WORLD_IDENTITY};

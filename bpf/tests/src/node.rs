@@ -3,49 +3,28 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::IpAddr;
 
-use addr::{Be16, Be32};
 use datapath::loader::{Loaded, MapSet, MapSizes, load_host, load_lxc};
 use ipnet::IpNet;
-use libbpf_rs::{MapCore, MapHandle, MapType, Program, RingBufferBuilder, libbpf_sys};
+use libbpf_rs::{MapCore, MapHandle, MapType, RingBufferBuilder, libbpf_sys};
 use maps::*;
-use netlink::{LinkEnd, MacAddr, NetNs, Netlink};
-use nix::time::{ClockId, clock_gettime};
+use netlink::NetNs;
 use zerocopy::IntoBytes;
 
+use crate::keys::{any_key, key4, key6};
 use crate::packet::Packet;
+use crate::run::{test_run, work};
+use crate::setting::{Pod, UPLINK_MAC, devices, host_config, lxc_config, pod};
 use crate::world::CIDR_IDENTITY;
 use crate::{Event, Family, Outcome, Verdict};
 
-const BUFFER_BYTES: usize = 2048;
-const UPLINK_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
-const ONE_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
+/// Connections that a test's node has room for.
+const FEW: u32 = 4096;
+/// And a measurement's.
+const MANY: u32 = 1 << 17;
+const ONE_MAC: [u8; 6] = UPLINK_MAC;
 const REMOTE_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
-
-/// A pod of the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pod {
-    /// Its number.
-    pub id: u16,
-    /// Its identity.
-    pub identity: u32,
-    /// The Ethernet address of its own end.
-    pub mac: [u8; 6],
-    /// That of the node's end.
-    pub node_mac: [u8; 6],
-    /// The device on the node.
-    pub ifindex: u32,
-    number: u8,
-}
-
-impl Pod {
-    /// Its address.
-    pub fn ip(&self, family: Family) -> IpAddr {
-        family.pod(self.number)
-    }
-}
 
 /// Where a packet is given to the datapath.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +38,9 @@ pub enum Hook<'a> {
     /// The native device, to the network.
     ToNetdev,
 }
+
+/// A pod's policy in the kernel, and the keys that it has.
+type Policy = (BpfMap<PolicyKey, PolicyEntry>, RefCell<Vec<PolicyKey>>);
 
 /// What a test works with.
 pub struct Node {
@@ -78,7 +60,7 @@ pub struct Node {
     host_device: u32,
     maps: MapSet,
     programs: [Loaded; 2],
-    policies: BTreeMap<u16, (BpfMap<PolicyKey, PolicyEntry>, RefCell<Vec<PolicyKey>>)>,
+    policies: BTreeMap<u16, Policy>,
     rows: BpfMap<u32, LxcRow>,
     runtime: BpfMap<u32, RuntimeConfig>,
 }
@@ -92,7 +74,7 @@ pub fn on_node(test: impl FnOnce(&Node) + Send) {
 /// As [`on_node`], with changes to the configuration of the node's devices.
 pub fn on_node_with(change: &(dyn Fn(&mut HostConfig) + Sync), test: impl FnOnce(&Node) + Send) {
     let netns = NetNs::create_unnamed().expect("these tests need root");
-    netns.run(|| test(&Node::new(&netns, change, pod))).expect("the namespace is there");
+    netns.run(|| test(&Node::new(&netns, FEW, change, pod))).expect("the namespace is there");
 }
 
 /// As [`on_node`], but every Ethernet address of a pod and of its link is one and the same: a packet that a program has
@@ -100,68 +82,7 @@ pub fn on_node_with(change: &(dyn Fn(&mut HostConfig) + Sync), test: impl FnOnce
 pub fn on_node_of_one_mac(test: impl FnOnce(&Node) + Send) {
     let netns = NetNs::create_unnamed().expect("this needs root");
     let pod = |id, ifindex, number| Pod { mac: ONE_MAC, node_mac: ONE_MAC, ..pod(id, ifindex, number) };
-    netns.run(|| test(&Node::new(&netns, &|_| (), pod))).expect("the namespace is there");
-}
-
-fn pod(id: u16, ifindex: u32, number: u8) -> Pod {
-    Pod {
-        id,
-        identity: 1000 + u32::from(id),
-        number,
-        mac: [2, 0, 0, 0, 0, number],
-        node_mac: [2, 0, 0, 0, 9, number],
-        ifindex,
-    }
-}
-
-fn word4(address: IpAddr) -> Be32 {
-    match address {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(_) => panic!("{address} is no IPv4 address"),
-    }
-}
-
-fn words6(address: IpAddr) -> [Be32; 4] {
-    match address {
-        IpAddr::V6(v6) => zerocopy::transmute!(v6.octets()),
-        IpAddr::V4(_) => panic!("{address} is no IPv6 address"),
-    }
-}
-
-fn lxc_config(pod: &Pod, host_ifindex: u32) -> LxcConfig {
-    LxcConfig {
-        lxc_id: u32::from(pod.id),
-        ifindex: pod.ifindex,
-        ipv4: word4(pod.ip(Family::V4)),
-        ipv6: words6(pod.ip(Family::V6)),
-        enable_ipv4: 1,
-        enable_ipv6: 1,
-        router_ipv4: word4(Family::V4.router()),
-        router_ipv6: words6(Family::V6.router()),
-        mac: pod.mac,
-        node_mac: pod.node_mac,
-        host_ifindex,
-    }
-}
-
-fn host_config(host_ifindex: u32) -> HostConfig {
-    let full = u32::MAX;
-    HostConfig {
-        enable_ipv4: 1,
-        enable_ipv6: 1,
-        enable_masquerade: 1,
-        masq_ipv4: word4(Family::V4.node()),
-        masq_ipv6: words6(Family::V6.node()),
-        native_cidr4: Be32::new(0xac10_0000),
-        native_mask4: Be32::new(0xffff_0000),
-        native_cidr6: [0x2001_0db8, 0x0016_0000, 0, 0].map(Be32::new),
-        native_mask6: [full, full, full, 0].map(Be32::new),
-        pod_cidr4: Be32::new(0x0a01_0000),
-        pod_mask4: Be32::new(0xffff_0000),
-        pod_cidr6: [0xfd00_0000, 0, 0, 0].map(Be32::new),
-        pod_mask6: [full, full, 0, 0].map(Be32::new),
-        host_ifindex,
-    }
+    netns.run(|| test(&Node::new(&netns, MANY, &|_| (), pod))).expect("the namespace is there");
 }
 
 fn policy_map(id: u16) -> BpfMap<PolicyKey, PolicyEntry> {
@@ -175,29 +96,21 @@ fn policy_map(id: u16) -> BpfMap<PolicyKey, PolicyEntry> {
     BpfMap::new(names::policy(id), handle).unwrap()
 }
 
-/// Devices, of which only indices and Ethernet addresses matter: no packet leaves `BPF_PROG_TEST_RUN`.
-fn devices(netns: &NetNs) -> [u32; 4] {
-    let netlink = Netlink::open(netns).unwrap();
-    let add = |name: &str, mac: [u8; 6]| {
-        let peer = format!("{name}p");
-        netlink.add_veth(&LinkEnd::new(name, netns).mac(MacAddr(mac)), &LinkEnd::new(&peer, netns)).unwrap();
-        netlink.set_up(name).unwrap();
-        netlink.link(name).unwrap().index
-    };
-    [
-        add("lxca", [2, 0, 0, 0, 9, 11]),
-        add("lxcb", [2, 0, 0, 0, 9, 12]),
-        add("uplink", UPLINK_MAC),
-        add("cilium_host", [2, 0, 0, 0, 1, 3]),
-    ]
-}
-
 impl Node {
-    fn new(netns: &NetNs, change: &dyn Fn(&mut HostConfig), pod: impl Fn(u16, u32, u8) -> Pod) -> Self {
+    fn new(
+        netns: &NetNs,
+        connections: u32,
+        change: &dyn Fn(&mut HostConfig),
+        pod: impl Fn(u16, u32, u8) -> Pod,
+    ) -> Self {
         let [lxc_a, lxc_b, uplink, host_device] = devices(netns);
         let (a, b) = (pod(101, lxc_a, 11), pod(102, lxc_b, 12));
-        let sizes =
-            MapSizes { ct_tcp_max: 4096, ct_any_max: 4096, policy_map_max: 16_384, preallocate: false };
+        let sizes = MapSizes {
+            ct_tcp_max: connections,
+            ct_any_max: connections,
+            policy_map_max: 16_384,
+            preallocate: false,
+        };
         let maps = MapSet::private(sizes).unwrap();
         let mut host = host_config(host_device);
         change(&mut host);
@@ -496,74 +409,4 @@ impl Node {
             self.ct6[which].insert(&key6(protocol, one, other), &entry).unwrap();
         }
     }
-}
-
-/// The policy entry of a direction for everybody and everything.
-pub fn any_key(egress: u8) -> PolicyKey {
-    PolicyKey { sec_label: 0, dport: Be16::new(0), protocol: 0, egress, port_prefix: 0, pad: [0; 3] }
-}
-
-/// The time in which lifetimes are counted.
-pub fn now_s() -> u32 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
-    u32::try_from(now.tv_sec()).unwrap()
-}
-
-/// The smaller end first.
-fn ordered<T>(one: (IpAddr, u16), other: (IpAddr, u16), word: impl Fn(IpAddr) -> T) -> ([T; 2], [Be16; 2]) {
-    let (small, large) = if one <= other { (one, other) } else { (other, one) };
-    ([word(small.0), word(large.0)], [Be16::new(small.1), Be16::new(large.1)])
-}
-
-fn key4(protocol: u8, one: (IpAddr, u16), other: (IpAddr, u16)) -> ConntrackKey4 {
-    let (addr, port) = ordered(one, other, word4);
-    ConntrackKey4 { addr, port, protocol, pad: [0; 3] }
-}
-
-fn key6(protocol: u8, one: (IpAddr, u16), other: (IpAddr, u16)) -> ConntrackKey6 {
-    let (addr, port) = ordered(one, other, words6);
-    ConntrackKey6 { addr, port, protocol, pad: [0; 3] }
-}
-
-/// Places of `struct __sk_buff` (linux/bpf.h), in words.
-const INGRESS_IFINDEX: usize = 9;
-const IFINDEX: usize = 10;
-const CONTEXT_WORDS: usize = 48;
-
-fn test_run(program: &Program<'_>, ifindex: u32, frame: &[u8], repeat: u32) -> (Outcome, u32) {
-    let mut context = [0_u32; CONTEXT_WORDS];
-    (context[INGRESS_IFINDEX], context[IFINDEX]) = (ifindex, ifindex);
-    let mut buffer = vec![0_u8; BUFFER_BYTES];
-    let mut options = libbpf_sys::bpf_test_run_opts {
-        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
-        ctx_in: context.as_ptr().cast(),
-        ctx_size_in: size_of_val(&context) as u32,
-        data_in: frame.as_ptr().cast(),
-        data_size_in: frame.len() as u32,
-        data_out: buffer.as_mut_ptr().cast(),
-        data_size_out: buffer.len() as u32,
-        repeat: i32::try_from(repeat).unwrap(),
-        ..Default::default()
-    };
-    // SAFETY: every buffer is as long as the options say, and lives during the call.
-    let answer = unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_fd().as_raw_fd(), &raw mut options) };
-    assert_eq!(answer, 0, "{:?} with {} bytes", program.name(), frame.len());
-    buffer.truncate(options.data_size_out as usize);
-    (Outcome { verdict: Verdict::of(options.retval), frame: buffer }, options.duration)
-}
-
-fn work(program: &Program<'_>) -> [u32; 2] {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut size = size_of_val(&info) as u32;
-    // SAFETY: the struct is as long as the size says, and lives during the call.
-    let answer = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &raw mut info, &raw mut size)
-    };
-    assert_eq!(answer, 0);
-    [info.verified_insns, info.xlated_prog_len / 8]
-}
-
-/// An IPv4 address of what must be one.
-pub fn ipv4(address: IpAddr) -> Ipv4Addr {
-    word4(address).into()
 }

@@ -22,6 +22,8 @@ pub mod conntrack_flags {
     pub const REPLY_SEEN: u16 = 16;
     /// Between two pods, and the host's stack translated it: answers must go there too.
     pub const VIA_STACK: u16 = 32;
+    /// An endpoint at one of the ends wants packets and bytes counted.
+    pub const ACCOUNTING: u16 = 64;
 }
 
 macro_rules! conntrack_key {

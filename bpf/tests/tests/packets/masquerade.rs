@@ -91,29 +91,37 @@ fn two_pods_with_one_port_leave_with_two_and_each_gets_its_answers() {
     on_open_node(|node| {
         for family in BOTH {
             let server = (family.world(), 53);
-            for id in 0..20 {
-                let port = 30_000 + id;
-                let packets = |pod: &Pod| {
-                    let client = (pod.ip(family), port);
-                    [
-                        Packet::tcp(client, server, SYN),
-                        Packet::udp(client, server),
-                        Packet::echo_request(client.0, server.0, port),
-                    ]
-                };
-                for (first, second) in packets(&node.a).iter().zip(&packets(&node.b)) {
-                    assert_eq!(left_with(&out(node, &node.a, first), family), port);
-                    let other = left_with(&out(node, &node.b, second), family);
+            let ports = 30_000..30_020;
+            let packets = |pod: &Pod, port| {
+                let client = (pod.ip(family), port);
+                [
+                    Packet::tcp(client, server, SYN),
+                    Packet::udp(client, server),
+                    Packet::echo_request(client.0, server.0, port),
+                ]
+            };
+            let answers = |port| {
+                let masked = (family.node(), port);
+                [
+                    Packet::tcp(server, masked, SYN | ACK),
+                    Packet::udp(server, masked),
+                    Packet::echo_reply(server.0, masked.0, port),
+                ]
+            };
+            // All of the first pod's before the second's: those that are chosen by chance could be one of them.
+            for port in ports.clone() {
+                for packet in packets(&node.a, port) {
+                    assert_eq!(left_with(&out(node, &node.a, &packet), family), port);
+                }
+            }
+            for port in ports {
+                for (kind, packet) in packets(&node.b, port).iter().enumerate() {
+                    let other = left_with(&out(node, &node.b, packet), family);
                     assert!(other != port && other >= 1024, "{other}");
                     // The next packet of the flow has the same port.
-                    assert_eq!(left_with(&node.to_netdev(second.clone()), family), other);
-                    let answer = |to_port| match second.payload().len() {
-                        20 => Packet::tcp(server, (family.node(), to_port), SYN | ACK),
-                        _ if first.payload()[1] == 0 => Packet::echo_reply(server.0, family.node(), to_port),
-                        _ => Packet::udp(server, (family.node(), to_port)),
-                    };
-                    expect_back(node, answer(port), &node.a, family);
-                    let seen = expect_back(node, answer(other), &node.b, family);
+                    assert_eq!(left_with(&node.to_netdev(packet.clone()), family), other);
+                    expect_back(node, answers(port)[kind].clone(), &node.a, family);
+                    let seen = expect_back(node, answers(other)[kind].clone(), &node.b, family);
                     let own = if seen.protocol == family.icmp() { seen.echo_id() } else { seen.ports().1 };
                     assert_eq!(own, port);
                 }

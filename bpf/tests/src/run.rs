@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `BPF_PROG_TEST_RUN`, and what the kernel says of a program.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use libbpf_rs::{Program, libbpf_sys};
+
+use crate::{Outcome, Verdict};
+
+const BUFFER_BYTES: usize = 2048;
+
+/// Places of `struct __sk_buff` (linux/bpf.h), in words.
+const INGRESS_IFINDEX: usize = 9;
+const IFINDEX: usize = 10;
+const CONTEXT_WORDS: usize = 48;
+
+/// Gives a frame to a program, so many times. Returns the outcome and the mean nanoseconds of a time.
+pub fn test_run(program: &Program<'_>, ifindex: u32, frame: &[u8], repeat: u32) -> (Outcome, u32) {
+    let mut context = [0_u32; CONTEXT_WORDS];
+    (context[INGRESS_IFINDEX], context[IFINDEX]) = (ifindex, ifindex);
+    let mut buffer = vec![0_u8; BUFFER_BYTES];
+    let mut options = libbpf_sys::bpf_test_run_opts {
+        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
+        ctx_in: context.as_ptr().cast(),
+        ctx_size_in: size_of_val(&context) as u32,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: frame.len() as u32,
+        data_out: buffer.as_mut_ptr().cast(),
+        data_size_out: buffer.len() as u32,
+        repeat: i32::try_from(repeat).unwrap(),
+        ..Default::default()
+    };
+    // SAFETY: every buffer is as long as the options say, and lives during the call.
+    let answer = unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_fd().as_raw_fd(), &raw mut options) };
+    assert_eq!(answer, 0, "{:?} with {} bytes", program.name(), frame.len());
+    buffer.truncate(options.data_size_out as usize);
+    (Outcome { verdict: Verdict::of(options.retval), frame: buffer }, options.duration)
+}
+
+/// What a program costs the verifier: instructions processed, and instructions after its rewriting.
+pub fn work(program: &Program<'_>) -> [u32; 2] {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut size = size_of_val(&info) as u32;
+    // SAFETY: the struct is as long as the size says, and lives during the call.
+    let answer = unsafe {
+        libbpf_sys::bpf_prog_get_info_by_fd(program.as_fd().as_raw_fd(), &raw mut info, &raw mut size)
+    };
+    assert_eq!(answer, 0);
+    [info.verified_insns, info.xlated_prog_len / 8]
+}
