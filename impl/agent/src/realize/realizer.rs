@@ -194,6 +194,18 @@ struct Worker<T, F> {
     retry_at: Option<Instant>,
 }
 
+/// Changes that wait already become one with these: the kernel is waited for once. Returns the message after them.
+fn gather<T>(deltas: &mut Deltas, receiver: &Receiver<Message<T>>) -> Option<Message<T>> {
+    for _ in 0..REALIZE_QUEUE {
+        match receiver.try_recv() {
+            Ok(Message::Apply(later)) => deltas.merge(*later),
+            Ok(other) => return Some(other),
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
 impl<T: Target, F: Fn()> Worker<T, F> {
     fn new(
         files: StateFiles,
@@ -221,10 +233,15 @@ impl<T: Target, F: Fn()> Worker<T, F> {
 
     fn run(mut self, receiver: &Receiver<Message<T>>) {
         let mut clean_at = Instant::now();
+        let mut next = None;
         loop {
             let due = self.retry_at.map_or(clean_at, |retry_at| retry_at.min(clean_at));
-            match receiver.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(Message::Apply(deltas)) => self.timed(deltas.revision, |worker| worker.apply(&deltas)),
+            let wait = due.saturating_duration_since(Instant::now());
+            match next.take().map_or_else(|| receiver.recv_timeout(wait), Ok) {
+                Ok(Message::Apply(mut deltas)) => {
+                    next = gather(&mut deltas, receiver);
+                    self.timed(deltas.revision, |worker| worker.apply(&deltas));
+                }
                 Ok(Message::Resync(desired)) => {
                     self.timed(desired.revision, |worker| worker.resync(&desired))
                 }

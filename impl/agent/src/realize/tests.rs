@@ -158,6 +158,26 @@ fn after_all_sources_are_known_what_nobody_desires_is_removed() {
 }
 
 #[test]
+fn changes_that_wait_are_brought_about_as_one() {
+    let bench = Bench::new(Memory::default());
+    let (release, held) = channel::<()>();
+    // The thread is held, so that all that follows waits.
+    let holding = bench.realizer.ask(move |_| held.recv().unwrap()).unwrap();
+    for id in 1..=10 {
+        bench.realizer.apply(added(id.into(), id));
+    }
+    bench.realizer.apply(removed(11, 3));
+    release.send(()).unwrap();
+    holding.blocking_recv().unwrap();
+    assert_eq!(bench.wait(|latest| latest.revision == 11).failures, []);
+    assert_eq!(bench.realizer.statistics().applied.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let expected: Vec<u16> = (1..=10).filter(|id| *id != 3).collect();
+    assert_eq!(bench.ask(|memory| memory.endpoints.keys().copied().collect::<Vec<_>>()), expected);
+    assert!(!bench.has_file(3) && bench.has_file(10));
+    bench.stop();
+}
+
+#[test]
 fn stopping_does_what_was_handed_over_first() {
     let bench = Bench::new(Memory::default());
     for id in 1..=20 {

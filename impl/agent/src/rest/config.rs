@@ -61,7 +61,7 @@ impl<T: Target> Api<T> {
         [
             ("EnableIPv4", on(network.ipv4.is_some()).to_owned()),
             ("EnableIPv6", on(network.ipv6.is_some()).to_owned()),
-            ("Masquerade", on(network.masquerade).to_owned()),
+            ("Masquerade", on(network.masquerade && self.node.device.is_some()).to_owned()),
             ("Device", self.node.device.clone().unwrap_or_default()),
             ("Tunnel", "disabled".to_owned()),
             ("ClusterName", self.config.workloads.cluster_name.clone()),

@@ -11,11 +11,17 @@ use super::error::StateError;
 /// Largest file that is read, bytes. An endpoint with a hundred labels takes ten thousand.
 const LIMIT: u64 = 1 << 20;
 
-/// Puts a file in the place of the one before: whoever reads sees one or the other, also after a power cut.
+/// Puts a file in the place of the one before, so that it outlasts a power cut.
 ///
 /// # Errors
 /// [`StateError::System`].
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    swap(path, bytes)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Puts a file in the place of the one before: whoever reads sees one or the other. After a power cut it may be either.
+pub fn swap(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = std::path::PathBuf::from(temporary);
@@ -27,12 +33,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         .open(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .map_err(StateError::system("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(StateError::system("replace", path))?;
-    path.parent().map_or(Ok(()), sync_directory)
+    fs::rename(&temporary, path).map_err(StateError::system("replace", path))
 }
 
 /// Makes what was created, renamed or removed in a directory outlast a power cut.
-pub fn sync_directory(path: &Path) -> Result<(), StateError> {
+fn sync_directory(path: &Path) -> Result<(), StateError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(StateError::system("sync directory", path))
 }
 

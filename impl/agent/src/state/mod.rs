@@ -92,7 +92,7 @@ impl StateDir {
         self.state.join(id.to_string())
     }
 
-    /// Keeps an endpoint's state.
+    /// Keeps an endpoint's state. It outlasts the agent, not a power cut: its pod does not outlast that either.
     ///
     /// # Errors
     /// [`StateError::System`]: the state before is still there.
@@ -100,12 +100,10 @@ impl StateDir {
         let dir = self.endpoint_dir(id);
         match DirBuilder::new().mode(MODE).create(&dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StateError::system("create directory", &dir)(e));
+                Err(StateError::system("create directory", &dir)(e))
             }
-            Ok(()) => file::sync_directory(&self.state)?,
-            Err(_) => {}
+            _ => file::swap(&dir.join(ENDPOINT_FILE), &described(&dir, content)?),
         }
-        self.put(&dir.join(ENDPOINT_FILE), content)
     }
 
     /// Forgets an endpoint. It may be forgotten already.
@@ -116,8 +114,7 @@ impl StateDir {
         let dir = self.endpoint_dir(id);
         match fs::remove_dir_all(&dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(StateError::system("remove", &dir)(e)),
-            Ok(()) => file::sync_directory(&self.state),
+            other => other.map_err(StateError::system("remove", &dir)),
         }
     }
 
@@ -185,9 +182,7 @@ impl StateDir {
     }
 
     fn put<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), StateError> {
-        let bytes =
-            serde_json::to_vec(content).map_err(|e| StateError::system("describe", path)(e.into()))?;
-        replace(path, &bytes)
+        replace(path, &described(path, content)?)
     }
 
     fn take<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StateError> {
@@ -196,4 +191,8 @@ impl StateDir {
             .map(Some)
             .map_err(|e| StateError::Corrupt { path: path.into(), problem: e.to_string() })
     }
+}
+
+fn described<T: Serialize>(path: &Path, content: &T) -> Result<Vec<u8>, StateError> {
+    serde_json::to_vec(content).map_err(|e| StateError::system("describe", path)(e.into()))
 }
