@@ -55,10 +55,12 @@ pub struct Plugin {
     environment: Vec<(String, String)>,
 }
 
-/// The binary under test, as the plugin that a runtime would find: a copy under the plugin's name.
-pub fn copy_to(directory: &Path) -> PathBuf {
-    let program = directory.join("ciliate-cni");
-    std::fs::copy(env!("CARGO_BIN_EXE_ciliate"), &program).expect("copy the plugin");
+/// The binary under test, as the plugin that a runtime would find: a copy under a plugin's name. `cp` writes it: a file that
+/// this process had open for writing could not be run while a child that another test starts just then has it open too.
+pub fn copy_to(directory: &Path, name: &str) -> PathBuf {
+    let program = directory.join(name);
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ciliate")).arg(&program).status();
+    assert!(copied.expect("run cp").success(), "copy the plugin to {}", program.display());
     program
 }
 

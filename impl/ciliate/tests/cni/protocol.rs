@@ -40,10 +40,8 @@ fn version_lists_what_is_spoken_whatever_is_asked() {
 #[test]
 fn the_binary_is_the_plugin_under_either_plugins_name_and_as_a_subcommand() {
     let directory = tempfile::tempdir().expect("temporary directory");
-    let ours = copy_to(directory.path());
-    let old = directory.path().join("cilium-cni");
-    std::fs::copy(&ours, &old).expect("copy");
-    for plugin in [Plugin::of(ours), Plugin::of(old), Plugin::subcommand()] {
+    let copies = ["ciliate-cni", "cilium-cni"].map(|name| Plugin::of(copy_to(directory.path(), name)));
+    for plugin in copies.into_iter().chain([Plugin::subcommand()]) {
         assert_eq!(plugin.call("VERSION", b"").result()["cniVersion"], "1.1.0");
     }
 }
