@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::plan::Plan;
@@ -87,9 +87,13 @@ pub fn execute(
     let mut command = Command::new(lab_binary);
     command.arg("run").arg("--plan").arg(&plan_path).arg("--out").arg(&record_path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-    // SAFETY: prctl is async-signal-safe and touches no memory of the parent.
+    // SAFETY: prctl and sigaction are async-signal-safe and touch no memory of the parent.
     unsafe {
-        command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
+        command.pre_exec(|| {
+            // A shell's background job is started with SIGINT ignored, which is inherited: the stop would be lost.
+            signal(Signal::SIGINT, SigHandler::SigDfl)?;
+            Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
+        });
     }
     let start = |source| HostError::Start { path: lab_binary.into(), source };
     let mut child = command.spawn().map_err(start)?;
@@ -190,6 +194,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lab = program(dir.path(), "trap 'echo interrupted >&2; exit 3' INT; while :; do :; done");
         let stop = AtomicBool::new(true);
+        // As a shell starts its background jobs. Nothing in this process relies on the signal.
+        // SAFETY: no handler is installed.
+        unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }.unwrap();
         let error = execute(&lab, &plan(), dir.path(), &mut |_| {}, &stop).unwrap_err();
         // The signal may come before the trap is set; either way the program ends and the run is no success.
         assert!(
