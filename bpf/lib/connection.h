@@ -15,6 +15,12 @@ static __always_inline bool ct_is_stale(const struct ct_entry *entry, const stru
 	return entry->epoch != packet->epoch && (__s32)(entry->lifetime - clock_seconds()) >= 0;
 }
 
+/* Does the other end open a connection of its own on the same ports? What became of the first one is not asked then. */
+static __always_inline bool ct_begins_anew(const struct ct_entry *entry, const struct packet *packet)
+{
+	return (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !ct_is_forward(entry, packet);
+}
+
 /* What the network sends does not come from a pod of this node. Asked before the entry is touched. */
 static __always_inline bool packet_is_spoofed(const struct packet *packet, const struct ct_entry *entry, enum hook hook)
 {
@@ -31,6 +37,8 @@ static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet
 
 	if (likely(entry)) {
 		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
+			if (ct_begins_anew(entry, packet))
+				goto judge;
 			reason = judge4(skb, packet, key, entry);
 			if (reason)
 				return reason;
@@ -43,6 +51,7 @@ static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet
 			return 0;
 		}
 	}
+judge:
 	packet->report = 1;
 	return judge4(skb, packet, key, NULL);
 }
@@ -54,6 +63,8 @@ static __always_inline int connect6(struct __sk_buff *skb, struct packet *packet
 
 	if (likely(entry)) {
 		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
+			if (ct_begins_anew(entry, packet))
+				goto judge;
 			reason = judge6(skb, packet, key, entry);
 			if (reason)
 				return reason;
@@ -66,6 +77,7 @@ static __always_inline int connect6(struct __sk_buff *skb, struct packet *packet
 			return 0;
 		}
 	}
+judge:
 	packet->report = 1;
 	return judge6(skb, packet, key, NULL);
 }

@@ -277,11 +277,10 @@ static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const
 			return opens;
 	}
 	reason = flow_judge(skb, packet, &flow, sender_is_initiator);
-	if (reason) {
-		if (entry && reason != DROP_INVALID_SIP)
-			ct_remove6(key);
+	/* An entry stays as it is, of an older epoch, and its next packet asks again. Without it, a packet on its way from the
+	 * other end would begin a flow in that direction, which may be permitted, and this one would go on as its answers. */
+	if (reason)
 		return reason;
-	}
 	if (opens == CT_STATELESS)
 		return 0;
 	if (entry) {

@@ -179,7 +179,7 @@ fn a_packet_keeps_its_connection_alive() {
 }
 
 #[test]
-fn an_established_flow_that_policy_no_longer_permits_ends_with_its_next_packet() {
+fn an_established_flow_that_policy_no_longer_permits_ends_with_its_next_packet_from_either_end() {
     for answer in [false, true] {
         for egress in [false, true] {
             each_way(|talk| {
@@ -193,11 +193,31 @@ fn an_established_flow_that_policy_no_longer_permits_ends_with_its_next_packet()
                 } else {
                     talk.node.forbid(server, any_key(0));
                 }
-                assert_eq!(if answer { talk.answers(ACK) } else { talk.asks(ACK) }, Verdict::Drop);
-                assert!(talk.node.connection(TCP, talk.client, talk.server).is_none());
+                // Also the end that was only answering must not take the flow over: to begin one it would be free.
+                talk.node.allow(server, any_key(1), 0);
+                talk.node.allow(client, any_key(0), 0);
+                for answers in [answer, !answer, answer] {
+                    assert_eq!(if answers { talk.answers(ACK) } else { talk.asks(ACK) }, Verdict::Drop);
+                }
+                assert_eq!(talk.asks(SYN), Verdict::Drop);
+                assert_eq!(talk.answers(SYN), Verdict::Redirect, "a connection of its own");
             });
         }
     }
+}
+
+#[test]
+fn a_flow_that_is_permitted_again_goes_on() {
+    each_way(|talk| {
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        let server = if talk.turned { &talk.node.a } else { &talk.node.b };
+        talk.node.forbid(server, any_key(0));
+        assert_eq!(talk.answers(ACK), Verdict::Drop);
+        talk.node.allow(server, any_key(0), 0);
+        assert_eq!(talk.answers(ACK), Verdict::Redirect);
+        assert_eq!(talk.asks(ACK), Verdict::Redirect);
+    });
 }
 
 #[test]
