@@ -177,22 +177,6 @@ static __always_inline long ct_store6(const struct ct_key6 *key, const struct ct
 	return bpf_map_update_elem(&cilium_ct_any6_global, key, entry, BPF_ANY);
 }
 
-static __always_inline void ct_remove4(const struct ct_key4 *key)
-{
-	if (key->protocol == IPPROTO_TCP)
-		bpf_map_delete_elem(&cilium_ct4_global, key);
-	else
-		bpf_map_delete_elem(&cilium_ct_any4_global, key);
-}
-
-static __always_inline void ct_remove6(const struct ct_key6 *key)
-{
-	if (key->protocol == IPPROTO_TCP)
-		bpf_map_delete_elem(&cilium_ct6_global, key);
-	else
-		bpf_map_delete_elem(&cilium_ct_any6_global, key);
-}
-
 /* Is the packet's sender the initiator? For an ICMP error: is the sender of the packet that it is about? */
 static __always_inline bool ct_is_forward(const struct ct_entry *entry, const struct packet *packet)
 {

@@ -210,11 +210,10 @@ static __noinline int judge4(struct __sk_buff *skb, struct packet *packet, const
 			return opens;
 	}
 	reason = flow_judge(skb, packet, &flow, sender_is_initiator);
-	if (reason) {
-		if (entry && reason != DROP_INVALID_SIP)
-			ct_remove4(key);
+	/* The entry stays, of its old epoch, so that each packet is judged as the initiator's: without it, what the responder
+	 * repeats would be the first packet of a flow of its own. */
+	if (reason)
 		return reason;
-	}
 	if (opens == CT_STATELESS)
 		return 0;
 	if (entry) {

@@ -277,11 +277,8 @@ static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const
 			return opens;
 	}
 	reason = flow_judge(skb, packet, &flow, sender_is_initiator);
-	if (reason) {
-		if (entry && reason != DROP_INVALID_SIP)
-			ct_remove6(key);
+	if (reason)
 		return reason;
-	}
 	if (opens == CT_STATELESS)
 		return 0;
 	if (entry) {
