@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules by who owns them, and what they make of policy maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use identity::{LabelArray, Labels, NumericIdentity};
 use policy::{
@@ -130,6 +130,11 @@ impl Rules {
             )
         };
         ports.map(text).collect()
+    }
+
+    /// Endpoints whose policy maps cannot hold all that their rules ask for.
+    pub(crate) fn overflowing(&self) -> BTreeSet<u16> {
+        self.resolver.overflowing()
     }
 
     /// How many rules each owner has.

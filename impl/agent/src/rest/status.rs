@@ -62,6 +62,16 @@ impl<T: Target> Api<T> {
         };
         let restore: Vec<_> =
             status.restore_failures.iter().map(|(id, reason)| format!("endpoint {id}: {reason}")).collect();
+        let overflowing: Vec<_> = status
+            .overflowing
+            .iter()
+            .map(|id| {
+                format!(
+                    "endpoint {id}: its rules ask for more than {} entries in a direction; what does not fit is denied",
+                    policy::MAX_ENTRIES
+                )
+            })
+            .collect();
         let full: Vec<_> = self
             .queues()
             .into_iter()
@@ -79,6 +89,7 @@ impl<T: Target> Api<T> {
             controller("restore-endpoints", 0, 0, &restore),
             controller("allocate-identities", 0, 0, &named(&status.without_identity)),
             controller("resolve-named-ports", 0, 0, &status.unresolved_ports),
+            controller("fit-policy-maps", 0, 0, &overflowing),
             controller("queues", 0, self.queues().values().sum(), &full),
         ]
     }

@@ -114,6 +114,7 @@ impl ControlPlane {
             source_failures: self.source_failures.clone(),
             without_identity: prefixes.chain(endpoints).collect(),
             unresolved_ports: self.rules.unresolved_ports(),
+            overflowing: self.rules.overflowing(),
         }
     }
 

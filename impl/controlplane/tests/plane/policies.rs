@@ -257,3 +257,24 @@ fn an_endpoint_that_changes_has_the_rules_that_were_realized_before() {
     let policy = world.plane.endpoint(&EndpointRef::Local(id)).unwrap().policy;
     assert_eq!((policy.revision, policy.realized_revision), (2, 2));
 }
+
+#[test]
+fn an_endpoint_whose_rules_need_more_entries_than_a_map_has_is_told() {
+    let mut world = World::started();
+    let a = world.create(request(5, &["k8s:a"]));
+    let prefixes: Vec<String> = (0..410).map(|n| format!("\"198.18.{}.{}/32\"", n / 256, n % 256)).collect();
+    let ports: Vec<String> =
+        (1..=40).map(|n| format!("{{\"port\": \"{n}\", \"protocol\": \"TCP\"}}")).collect();
+    let rule = |prefixes: &[String]| {
+        rules(&format!(
+            r#"[{{"endpointSelector": {{"matchLabels": {{"a": ""}}}}, "labels": [{{"key": "wide"}}],
+                 "ingress": [{{"fromCIDR": [{}], "toPorts": [{{"ports": [{}]}}]}}]}}]"#,
+            prefixes.join(","),
+            ports.join(",")
+        ))
+    };
+    world.file("p.yaml", rule(&prefixes));
+    assert_eq!(Vec::from_iter(world.plane.status().overflowing), [a]);
+    world.file("p.yaml", rule(&prefixes[1..]));
+    assert!(world.plane.status().overflowing.is_empty());
+}
