@@ -14,6 +14,7 @@ pub mod figures;
 pub mod files;
 pub mod gate;
 mod gate_table;
+pub mod goals;
 pub mod identity;
 pub mod latency;
 pub mod markdown;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::analysis::{Analysis, Group, RunAnalysis};
 use crate::table;
-use crate::{agent, figures, ranking, wording};
+use crate::{agent, figures, goals, ranking, wording};
 
 /// Renders the whole report.
 pub fn render(analysis: &Analysis<'_>) -> String {
@@ -75,6 +75,16 @@ fn section(out: &mut String, run: &RunAnalysis<'_>) {
         out.push_str("| figure | value |\n|---|---|\n");
         for (name, value) in agent::rows(agent) {
             let _ = writeln!(out, "| {} | {} |", text(&name), text(&value));
+        }
+        out.push('\n');
+    }
+    let reached = goals::rows(run);
+    if !reached.is_empty() {
+        line(out, &format!("### {}", goals::TITLE));
+        line(out, goals::READING);
+        out.push_str("| goal | measured | verdict |\n|---|---|---|\n");
+        for row in reached {
+            let _ = writeln!(out, "| {} |", row.map(|cell| text(&cell)).join(" | "));
         }
         out.push('\n');
     }

@@ -96,6 +96,7 @@ fn section(out: &mut String, index: usize, run: &RunAnalysis<'_>) -> Result<(), 
         figures_of(out, group);
     }
     tables::agent(out, run);
+    tables::goals(out, run);
     out.push_str("<h3>Subjects</h3>\n");
     tables::subjects(out, run);
     out.push_str("<h3>Environment</h3>\n");

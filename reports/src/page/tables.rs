@@ -8,7 +8,7 @@ use crate::analysis::{Group, RunAnalysis, subjects as names};
 use crate::announcement::PublishedChart;
 use crate::figures::NONE;
 use crate::statistics::Interval;
-use crate::{agent, figures as write_figures, table, wording};
+use crate::{agent, figures as write_figures, goals, table, wording};
 
 /// Ratio of every subject under every workload, coloured where it differs from the baseline beyond the noise.
 pub fn verdict(out: &mut String, run: &RunAnalysis<'_>) {
@@ -123,6 +123,21 @@ pub fn agent(out: &mut String, run: &RunAnalysis<'_>) {
     let _ = writeln!(out, "<h3>{title}</h3>\n<p class=\"muted\">{reading}</p>\n<table class=\"facts\">");
     for (name, value) in agent::rows(record) {
         let _ = writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", escape(&name), escape(&value));
+    }
+    out.push_str("</table>\n");
+}
+
+/// What our subjects are meant to reach, where there are any.
+pub fn goals(out: &mut String, run: &RunAnalysis<'_>) {
+    let rows = goals::rows(run);
+    if rows.is_empty() {
+        return;
+    }
+    let (title, reading) = (escape(goals::TITLE), super::code(goals::READING));
+    let _ = writeln!(out, "<h3>{title}</h3>\n<p class=\"muted\">{reading}</p>\n<table class=\"facts\">");
+    out.push_str("<tr><th>goal</th><th>measured</th><th>verdict</th></tr>\n");
+    for [goal, measured, verdict] in rows.iter().map(|row| row.each_ref().map(|cell| escape(cell))) {
+        let _ = writeln!(out, "<tr><th>{goal}</th><td>{measured}</td><td>{verdict}</td></tr>");
     }
     out.push_str("</table>\n");
 }
