@@ -41,9 +41,7 @@ pub fn build_static(workspace: &Workspace, package: &str, name: &str) -> Result<
 
 /// Builds the lab's program and, beside it, the agent, which it starts from there. Returns the lab's.
 pub fn build_lab(workspace: &Workspace) -> Result<PathBuf> {
-    if workspace.packages.iter().any(|package| package.name == AGENT) {
-        build_agent(workspace)?;
-    }
+    build_agent(workspace)?;
     build_static(workspace, "netns-lab", "netns-lab")
 }
 

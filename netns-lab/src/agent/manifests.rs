@@ -89,7 +89,7 @@ impl Agent {
     pub fn apply_policy(&mut self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
         let before = self.policy_revision()?;
         self.put(manifest)?;
-        self.wait_realized(before, &format!("policy {:?}", manifest.name))
+        self.wait_realized(before, manifest.name)
     }
 
     /// Takes a file of policies away and waits until no endpoint enforces it any more.
@@ -103,7 +103,24 @@ impl Agent {
             return Err(ManifestError::Absent(name.into()).into());
         }
         fs::remove_file(&path).map_err(AgentError::io("remove", &path))?;
-        self.wait_realized(before, &format!("the removal of policy {name:?}"))
+        self.wait_realized(before, name)
+    }
+
+    /// That the policy map of every endpoint has so many entries in the kernel.
+    ///
+    /// # Errors
+    /// [`AgentError::TooFewEntries`], [`AgentError::Api`].
+    pub fn check_policy_entries(&self, wanted: u32) -> Result<(), AgentError> {
+        let api = self.api();
+        let endpoints = api.read("/endpoint")?;
+        for endpoint in endpoints.as_array().into_iter().flatten().filter_map(|e| e["id"].as_u64()) {
+            let map = api.read(&format!("/map/cilium_policy_{endpoint:05}"))?;
+            let found = map["cache"].as_array().map_or(0, Vec::len);
+            if (found as u64) < u64::from(wanted) {
+                return Err(AgentError::TooFewEntries { endpoint, found, wanted });
+            }
+        }
+        Ok(())
     }
 
     /// The revision of the policies that the agent has.
@@ -115,12 +132,19 @@ impl Agent {
     }
 
     /// Waits until the agent's policies are newer than `before` and every endpoint has them.
-    fn wait_realized(&mut self, before: u64, what: &str) -> Result<(), AgentError> {
-        let revision = self.wait_until(format!("the agent did not take {what} in"), |api| {
-            let revision = revision_of(&api.read("/policy")?);
-            Ok(if revision > before { Ok(revision) } else { Err(format!("revision {revision}")) })
-        })?;
-        self.wait_until(format!("not every endpoint had {what}"), |api| {
+    fn wait_realized(&mut self, before: u64, name: &str) -> Result<(), AgentError> {
+        let file = format!("/{name}.yaml");
+        let taken_in =
+            self.wait_until(format!("the agent did not take the change of {name:?} in"), |api| {
+                let revision = revision_of(&api.read("/policy")?);
+                if revision > before {
+                    return Ok(Ok(Ok(revision)));
+                }
+                let refusal = refusal_of(&api.read("/healthz")?, &file);
+                Ok(refusal.map_or_else(|| Err(format!("revision {revision}")), |said| Ok(Err(said))))
+            })?;
+        let revision = taken_in.map_err(|said| AgentError::Refused { name: name.into(), said })?;
+        self.wait_until(format!("not every endpoint had the change of {name:?}"), |api| {
             Ok(behind(&api.read("/endpoint")?, revision).map_or(Ok(()), Err))
         })
     }
@@ -155,6 +179,13 @@ fn file_name(name: &str) -> Result<String, ManifestError> {
 /// `revision` of `GET /policy`.
 fn revision_of(policy: &Value) -> u64 {
     policy["revision"].as_u64().unwrap_or(0)
+}
+
+/// What the agent says of a file that it cannot read: the failure of the controller that reads files.
+fn refusal_of(health: &Value, file: &str) -> Option<String> {
+    let controllers = health["controllers"].as_array()?;
+    let failures = controllers.iter().filter_map(|c| c.pointer("/status/last-failure-msg")?.as_str());
+    failures.filter(|said| said.contains(file)).map(String::from).next()
 }
 
 /// The first endpoint that is not ready or has not this revision, in words.
@@ -201,6 +232,20 @@ mod tests {
         assert!(behind(&endpoint("regenerating", 3), 3).unwrap().contains("regenerating"));
         assert!(behind(&json!([{"id": 7}]), 1).unwrap().contains("None"));
         assert_eq!(behind(&json!([]), 1), None);
+    }
+
+    #[test]
+    fn a_file_that_the_agent_cannot_read_is_found_among_its_controllers() {
+        let health = json!({"controllers": [
+            {"name": "a", "status": {}},
+            {"name": "files", "status": {"last-failure-msg": "/run/x/policy/web.yaml: no such field"}},
+        ]});
+        assert_eq!(
+            refusal_of(&health, "/web.yaml").as_deref(),
+            Some("/run/x/policy/web.yaml: no such field")
+        );
+        assert_eq!(refusal_of(&health, "/db.yaml"), None);
+        assert_eq!(refusal_of(&Value::Null, "/web.yaml"), None);
     }
 
     #[test]

@@ -98,6 +98,24 @@ pub enum AgentError {
         /// The end of its log.
         said: String,
     },
+    /// It does not understand a manifest.
+    #[error("the agent refuses the manifest {name:?}: {said}")]
+    Refused {
+        /// The manifest.
+        name: String,
+        /// The agent's words.
+        said: String,
+    },
+    /// A policy map has fewer entries than it should.
+    #[error("the policy map of endpoint {endpoint} has {found} entries, and should have {wanted} at least")]
+    TooFewEntries {
+        /// The endpoint.
+        endpoint: u64,
+        /// What the kernel's map has.
+        found: usize,
+        /// What it should have.
+        wanted: u32,
+    },
     /// Its REST interface.
     #[error(transparent)]
     Api(#[from] ApiError),

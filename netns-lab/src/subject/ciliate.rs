@@ -14,18 +14,19 @@ const ENTRIES: u32 = 10_000;
 const PORTS_OF_A_RULE: usize = 40;
 
 pub(super) fn veth(site: &Site<'_>) -> Result<Parts, BuildError> {
-    two_pods(site, None)
+    two_pods(site, None, 0)
 }
 
 pub(super) fn veth_policy(site: &Site<'_>) -> Result<Parts, BuildError> {
-    two_pods(site, Some(workload_policies()))
+    two_pods(site, Some(workload_policies()), 1)
 }
 
 pub(super) fn veth_policy_10000(site: &Site<'_>) -> Result<Parts, BuildError> {
-    two_pods(site, Some(format!("{}{}", workload_policies(), filler(ENTRIES / 2))))
+    two_pods(site, Some(format!("{}{}", workload_policies(), filler(ENTRIES / 2))), ENTRIES)
 }
 
-fn two_pods(site: &Site<'_>, policies: Option<String>) -> Result<Parts, BuildError> {
+/// `entries`: how many each policy map must have in the end.
+fn two_pods(site: &Site<'_>, policies: Option<String>, entries: u32) -> Result<Parts, BuildError> {
     let Ground { mut agent, node, world } = Ground::build(site.lab, &site.place, AgentOptions::default())?;
     let pods = ["client", "server"].map(|role| PodName { namespace: "default".into(), name: role.into() });
     let manifests = pods.each_ref().map(|pod| {
@@ -39,6 +40,7 @@ fn two_pods(site: &Site<'_>, policies: Option<String>) -> Result<Parts, BuildErr
     let [client, server] = [attach(&pods[0])?, attach(&pods[1])?];
     if let Some(text) = policies {
         agent.apply_policy(&Manifest { name: "policies", text: &text })?;
+        agent.check_policy_entries(entries)?;
     }
     Ok(Parts {
         client,
