@@ -4,6 +4,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread;
+use std::time::Duration;
 
 use libbpf_rs::libbpf_sys as sys;
 
@@ -21,12 +23,32 @@ pub fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<(
     })
 }
 
+const ENOMEM: i32 = 12;
+
+/// How often a row is written again that the kernel had no memory for.
+const REFILLS: u32 = 50;
+/// How long to wait before: a kernel with a slow timer refills each 10 ms.
+const REFILL_WAIT: Duration = Duration::from_millis(1);
+
 /// Writes one row.
+///
+/// A map without preallocation takes its rows from a small stock for each CPU, since Linux 6.1 (kernel/bpf/memalloc.c). It is
+/// refilled from an interrupt; writing faster than that is refused with `ENOMEM`, which says nothing of the machine's memory.
 pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
-    // SAFETY: as in `lookup`; the kernel only reads.
-    answer(unsafe {
-        sys::bpf_map_update_elem(map.as_raw_fd(), key.as_ptr().cast(), value.as_ptr().cast(), flags)
-    })
+    let mut refills = 0;
+    loop {
+        // SAFETY: as in `lookup`; the kernel only reads.
+        let written = answer(unsafe {
+            sys::bpf_map_update_elem(map.as_raw_fd(), key.as_ptr().cast(), value.as_ptr().cast(), flags)
+        });
+        match written {
+            Err(e) if e.raw_os_error() == Some(ENOMEM) && refills < REFILLS => {
+                refills += 1;
+                thread::sleep(REFILL_WAIT);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Deletes one row.
