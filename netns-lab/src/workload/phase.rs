@@ -223,7 +223,7 @@ impl Engine<'_, '_> {
 
     /// Leaves a subject out from now on; an error when it failed because the server process is gone.
     fn fail(&mut self, index: usize, reason: &str) -> Result<(), PhaseError> {
-        self.server.check()?;
+        self.server.check_connection_lost()?;
         let runner = &mut self.runners[index];
         let mut reason = match runner.tally.len() {
             0 => reason.to_owned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -20,6 +20,8 @@ use super::serve::{Order, Reply};
 
 /// By then the server must have said that it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a process may take from its first closed socket to its end.
+const ENDING_LIMIT: Duration = Duration::from_millis(500);
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -142,11 +144,32 @@ impl Server {
     /// What the server said of an endpoint after it was ready, if it has failed.
     pub fn failure(&mut self, endpoint: usize) -> Option<&str> {
         while let Ok(Ok(line)) = self.replies.try_recv() {
-            if let Ok(Reply::Failed { endpoint, reason }) = serde_json::from_str(&line) {
-                self.failures.push((endpoint, reason));
-            }
+            self.note(&line);
         }
         self.failures.iter().find(|(of, _)| *of == endpoint).map(|(_, reason)| reason.as_str())
+    }
+
+    fn note(&mut self, line: &str) {
+        if let Ok(Reply::Failed { endpoint, reason }) = serde_json::from_str(line) {
+            self.failures.push((endpoint, reason));
+        }
+    }
+
+    /// As [`Server::check`], after a connection to it was lost: a process that is killed closes its sockets before it can be
+    /// waited for, but its output with them.
+    ///
+    /// # Errors
+    /// [`ServerError::Ended`].
+    pub fn check_connection_lost(&mut self) -> Result<(), ServerError> {
+        let deadline = Instant::now() + ENDING_LIMIT;
+        loop {
+            match self.replies.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Ok(line)) => self.note(&line),
+                Ok(Err(error)) => return Err(ServerError::Pipe(error)),
+                Err(RecvTimeoutError::Timeout) => return self.check(),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+            }
+        }
     }
 
     /// An error if the process has ended.
