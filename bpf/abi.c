@@ -6,6 +6,7 @@
 #include "policy.h"
 #include "events.h"
 #include "snat.h"
+#include "lb.h"
 
 struct {
 	struct policy_key policy_key;
@@ -13,6 +14,8 @@ struct {
 	struct snat_key4 snat_key4;
 	struct snat_key6 snat_key6;
 	struct snat_entry snat_entry;
+	struct ct_service ct_service;
+	struct lb_config lb_config;
 	struct event_header event_header;
 	struct drop_event drop_event;
 	struct trace_event trace_event;

@@ -54,6 +54,24 @@ struct ct_entry {
 ABI_SIZE(struct ct_entry, 72);
 
 #define CT_ACCOUNTING 64 /* an endpoint at one of its ends wants packets and bytes counted */
+#define CT_SERVICE 128 /* the responder is a service's frontend: the entry says which backend stands for it */
+#define CT_LOOPBACK 256 /* a pod that reaches itself through a service, as a client of the loopback address */
+
+/* In the place of the counters of an entry with CT_SERVICE. rev_nat_index is the frontend's id, epoch counts removals of
+ * backends (runtime_config.lb_epoch). addr: 4 words; an IPv4 address is the first. */
+struct ct_service {
+	__be32 addr[4];
+	__be16 port;
+	__u16 pad;
+	__u32 backend;
+	__u64 pad2;
+};
+ABI_SIZE(struct ct_service, 32);
+
+static __always_inline struct ct_service *ct_service(struct ct_entry *entry)
+{
+	return (struct ct_service *)&entry->tx_packets;
+}
 
 #define CT_LIFETIME_TCP 21600
 #define CT_LIFETIME_SYN 60

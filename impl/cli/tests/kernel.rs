@@ -68,6 +68,7 @@ impl Node {
             policy_map_max: 64,
             mtu: 1500,
             preallocate: false,
+            services: None,
         })
         .unwrap()
     }

@@ -61,6 +61,8 @@ pub struct Config {
     pub allow_localhost: bool,
     /// Options of endpoints that have none of their own.
     pub options: EndpointOptions,
+    /// Load balancing.
+    pub services: loadbalancer::Config,
     /// Nothing is written before each of these said [`crate::Event::SourceSynced`].
     pub sources: BTreeSet<SourceName>,
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use identity::Labels;
 use ipnet::IpNet;
+use loadbalancer::{ApiService, BackendRow, Frontend, ServiceRow};
 use policy::{MapState, PolicyDelta};
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,9 @@ pub struct NodeState {
     /// The numbers of the identities of prefixes: rows in the kernel carry them.
     #[serde(default)]
     pub cidr_identities: BTreeMap<IpNet, u32>,
+    /// Services that came through the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ApiService>,
 }
 
 /// Changes of all tables.
@@ -131,6 +135,10 @@ pub struct Deltas {
     pub policy: Vec<PolicyDelta>,
     /// Who has which address.
     pub ipcache: Delta<IpNet, IpcacheRow>,
+    /// Frontends of services.
+    pub services: Delta<Frontend, ServiceRow>,
+    /// Backends of services, by id.
+    pub backends: Delta<u32, BackendRow>,
     /// Files of endpoints.
     pub state: Delta<u16, EndpointState>,
     /// The file of the node, if it changed.
@@ -143,6 +151,8 @@ impl Deltas {
         self.endpoints.is_empty()
             && self.policy.is_empty()
             && self.ipcache.is_empty()
+            && self.services.is_empty()
+            && self.backends.is_empty()
             && self.state.is_empty()
             && self.node.is_none()
     }
@@ -167,6 +177,8 @@ impl Deltas {
         self.policy = policy.into_values().collect();
         self.endpoints.merge(later.endpoints);
         self.ipcache.merge(later.ipcache);
+        self.services.merge(later.services);
+        self.backends.merge(later.backends);
         self.state.merge(later.state);
         if later.node.is_some() {
             self.node = later.node;
@@ -192,6 +204,10 @@ pub struct Desired {
     pub policy: BTreeMap<u16, MapState>,
     /// Who has which address.
     pub ipcache: BTreeMap<IpNet, IpcacheRow>,
+    /// Frontends of services.
+    pub services: BTreeMap<Frontend, ServiceRow>,
+    /// Backends of services, by id.
+    pub backends: BTreeMap<u32, BackendRow>,
     /// Files of endpoints.
     pub state: BTreeMap<u16, EndpointState>,
     /// The file of the node.

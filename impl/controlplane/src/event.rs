@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use addr::{Port, Protocol};
 use identity::{LabelArray, Labels};
 use ipnet::IpNet;
+use loadbalancer::{ApiService, EndpointSlice, Frontend, HostPort, Service};
 use serde::{Deserialize, Serialize};
 
 use crate::deltas::{EndpointState, NodeState};
@@ -182,6 +183,8 @@ pub struct Pod {
     pub service_account: Option<String>,
     /// `spec.containers[].ports[]` that have a name.
     pub named_ports: Vec<NamedPort>,
+    /// `spec.containers[].ports[]` that have a `hostPort`.
+    pub host_ports: Vec<HostPort>,
 }
 
 /// A port with a name.
@@ -214,6 +217,10 @@ pub struct Objects {
     pub pods: Vec<Pod>,
     /// Its namespaces.
     pub namespaces: Vec<Namespace>,
+    /// Its services.
+    pub services: Vec<Service>,
+    /// Its endpoint slices, also those that stand for Endpoints objects.
+    pub slices: Vec<EndpointSlice>,
 }
 
 /// What a change of the agent's configuration asks.
@@ -234,6 +241,10 @@ pub enum Row {
     Policy(u16),
     /// A row of `cilium_ipcache`.
     Ipcache(IpNet),
+    /// A frontend with its slots and its row in the reverse table.
+    Service(Frontend),
+    /// A backend.
+    Backend(u32),
     /// The endpoint's file.
     State(u16),
     /// The node's file.
@@ -245,7 +256,7 @@ impl Row {
     pub(crate) fn endpoint(&self) -> Option<u16> {
         match self {
             Self::Endpoint(id) | Self::Policy(id) | Self::State(id) => Some(*id),
-            Self::Ipcache(_) | Self::Node => None,
+            Self::Ipcache(_) | Self::Service(_) | Self::Backend(_) | Self::Node => None,
         }
     }
 }
@@ -256,6 +267,8 @@ impl fmt::Display for Row {
             Self::Endpoint(id) => write!(f, "endpoint {id}"),
             Self::Policy(id) => write!(f, "policy map of endpoint {id}"),
             Self::Ipcache(prefix) => write!(f, "ipcache {prefix}"),
+            Self::Service(frontend) => write!(f, "service {frontend}"),
+            Self::Backend(id) => write!(f, "backend {id}"),
             Self::State(id) => write!(f, "state file of endpoint {id}"),
             Self::Node => f.write_str("state file of the node"),
         }
@@ -345,6 +358,22 @@ pub enum Event {
         /// The labels.
         labels: LabelArray,
     },
+    /// `PUT /service/{id}`: makes a service, or changes it.
+    ServicePut {
+        /// Who waits.
+        ticket: Ticket,
+        /// The service.
+        service: ApiService,
+    },
+    /// `DELETE /service/{id}`.
+    ServiceDelete {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        id: u16,
+    },
+    /// The ids of services and backends that an earlier run gave, from the kernel's tables.
+    RestoredServices(loadbalancer::Restored),
     /// `PATCH /config`.
     Config {
         /// Who waits.
@@ -406,6 +435,8 @@ impl Event {
             | Self::Ipam { ticket, .. }
             | Self::PolicyAdd { ticket, .. }
             | Self::PolicyDelete { ticket, .. }
+            | Self::ServicePut { ticket, .. }
+            | Self::ServiceDelete { ticket, .. }
             | Self::Config { ticket, .. } => Some(*ticket),
             Self::Source { .. }
             | Self::SourceFailed { .. }
@@ -414,6 +445,7 @@ impl Event {
             | Self::Restored(_)
             | Self::RestoredNode(_)
             | Self::RestoreFailed { .. }
+            | Self::RestoredServices(_)
             | Self::Tick
             | Self::Realized { .. } => None,
         }

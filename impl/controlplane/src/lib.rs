@@ -60,4 +60,6 @@ pub use options::{EndpointOption, EndpointOptions, OptionError};
 pub use plane::ControlPlane;
 pub use reply::{Answer, Effects, Notice, Refusal, RefusalKind, Reply};
 pub use table::{Delta, Table};
-pub use view::{EndpointLabels, EndpointPolicy, EndpointView, IdentityView, IpamView, PoolView, Status};
+pub use view::{
+    EndpointLabels, EndpointPolicy, EndpointView, IdentityView, IpamView, PoolView, ServiceView, Status,
+};

@@ -162,3 +162,20 @@ pub struct Status {
     /// allowed.
     pub overflowing: BTreeSet<u16>,
 }
+
+/// A frontend with its backends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its id.
+    pub id: u16,
+    /// What clients connect to.
+    pub frontend: loadbalancer::Frontend,
+    /// Why it is there.
+    pub kind: loadbalancer::FrontendKind,
+    /// Whose it is, readable.
+    pub owner: String,
+    /// How long a client keeps its backend, seconds.
+    pub affinity_timeout_s: Option<u32>,
+    /// Its backends with their ids, each once.
+    pub backends: Vec<(u32, loadbalancer::BackendRow)>,
+}

@@ -49,6 +49,32 @@ pub struct DatapathConfig {
     pub mtu: u32,
     /// `--preallocate-bpf-maps`.
     pub preallocate: bool,
+    /// Load balancing; none: there are no services.
+    pub services: Option<ServicesConfig>,
+}
+
+/// How services are brought about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicesConfig {
+    /// Whether slots are Maglev tables.
+    pub maglev: bool,
+    /// `--node-port-range`, both inclusive.
+    pub node_ports: (u16, u16),
+    /// Remote backends answer clients themselves.
+    pub dsr: bool,
+    /// Whom a pod sees as its client when it reaches itself through a service.
+    pub loopback_ip4: Ipv4Addr,
+    /// Whom a pod sees as its client when it reaches itself through a service.
+    pub loopback_ip6: Ipv6Addr,
+    /// Where sockets are translated: those of processes in this control group and below it. `None`: no sockets are, only
+    /// packets.
+    pub cgroup: Option<PathBuf>,
+    /// Rows of frontends, per family, and clients with affinity.
+    pub frontends_max: u32,
+    /// Rows of slots.
+    pub slots_max: u32,
+    /// Rows of backends, per family.
+    pub backends_max: u32,
 }
 
 impl DatapathConfig {

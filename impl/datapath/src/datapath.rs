@@ -201,7 +201,7 @@ impl Datapath {
             runtime.epoch = monotonic_s().wrapping_mul(1 << 8);
         }
         // Whoever listened to the agent before is not connected to this one.
-        let runtime = RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), monitor: 0, pad: [0; 2] };
+        let runtime = RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), monitor: 0, ..runtime };
         Ok(self.tables.runtime.insert(&0, &runtime)?)
     }
 

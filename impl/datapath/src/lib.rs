@@ -23,7 +23,7 @@ mod rows;
 mod status;
 
 pub use cleanup::cleanup;
-pub use config::{DatapathConfig, Pins};
+pub use config::{DatapathConfig, Pins, ServicesConfig};
 pub use conntrack::CollectorTotals;
 pub use datapath::{Datapath, Totals};
 pub use error::DatapathError;

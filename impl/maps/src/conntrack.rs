@@ -24,6 +24,10 @@ pub mod conntrack_flags {
     pub const VIA_STACK: u16 = 32;
     /// An endpoint at one of the ends wants packets and bytes counted.
     pub const ACCOUNTING: u16 = 64;
+    /// The responder is a service's frontend: the entry says which backend stands for it.
+    pub const SERVICE: u16 = 128;
+    /// A pod that reaches itself through a service, as a client of the loopback address.
+    pub const LOOPBACK: u16 = 256;
 }
 
 macro_rules! conntrack_key {
@@ -102,7 +106,30 @@ pub struct ConntrackEntry {
     pub pad2: u32,
 }
 
+/// `struct ct_service`: what an entry of [`conntrack_flags::SERVICE`] has in the place of its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ConntrackService {
+    /// The backend's address; IPv4 in the first word.
+    pub addr: [Be32; 4],
+    /// The backend's port.
+    pub port: Be16,
+    /// Zero.
+    pub pad: u16,
+    /// The backend's id.
+    pub backend: u32,
+    /// Zero.
+    pub pad2: u64,
+}
+
 impl ConntrackEntry {
+    /// Which backend stands for the frontend that is its responder; none if that is no frontend.
+    pub fn service(&self) -> Option<ConntrackService> {
+        let counters = [self.tx_packets, self.tx_bytes, self.rx_packets, self.rx_bytes];
+        let is_service = self.flags & conntrack_flags::SERVICE != 0;
+        is_service.then(|| zerocopy::transmute!(counters))
+    }
+
     /// Whether it has ended at this time, seconds of `CLOCK_MONOTONIC`.
     pub const fn is_expired(&self, now_s: u32) -> bool {
         self.lifetime < now_s

@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod fragment;
 mod ipcache;
+mod lb;
 mod metrics;
 mod metrics_map;
 pub mod names;
@@ -26,7 +27,7 @@ mod snat;
 pub use batch::{Cursor, copy_rows};
 pub use bpf_map::{BpfMap, Bytes, WriteMode};
 pub use config::{HostConfig, LxcConfig};
-pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, conntrack_flags};
+pub use conntrack::{ConntrackEntry, ConntrackKey4, ConntrackKey6, ConntrackService, conntrack_flags};
 pub use endpoint::{EndpointInfo, EndpointKey, Family, LxcRow, endpoint_flags, lxc_options};
 pub use ep_config::EndpointConfigs;
 pub use error::MapError;
@@ -35,6 +36,10 @@ pub use event::{
 };
 pub use fragment::{FragmentKey4, FragmentKey6, FragmentPorts};
 pub use ipcache::{IpcacheEntry, IpcacheKey, NotAPrefix};
+pub use lb::{
+    LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbConfig, LbFrontend, LbKey4, LbKey6, LbReverse4,
+    LbReverse6, LbSlotKey, lb_flags, lb_scope,
+};
 pub use metrics::{Direction, METRICS_ROWS, MetricsValue, metrics_index};
 pub use metrics_map::MetricsMap;
 pub use outer::PolicyMaps;

@@ -35,6 +35,26 @@ pub const EVENTS: &str = "cilium_events";
 pub const SNAT_V4: &str = "cilium_snat_v4_external";
 /// Masqueraded connections over IPv6.
 pub const SNAT_V6: &str = "cilium_snat_v6_external";
+/// Frontends of services over IPv4.
+pub const LB4_SERVICES: &str = "cilium_lb4_services_v2";
+/// Frontends of services over IPv6.
+pub const LB6_SERVICES: &str = "cilium_lb6_services_v2";
+/// Backends by the frontend's id and the slot.
+pub const LB_SLOTS: &str = "cilium_lb_slots";
+/// Backends over IPv4, by id.
+pub const LB4_BACKENDS: &str = "cilium_lb4_backends";
+/// Backends over IPv6, by id.
+pub const LB6_BACKENDS: &str = "cilium_lb6_backends";
+/// Frontends over IPv4 by id: the address that answers carry.
+pub const LB4_REVERSE_NAT: &str = "cilium_lb4_reverse_nat_v2";
+/// Frontends over IPv6 by id.
+pub const LB6_REVERSE_NAT: &str = "cilium_lb6_reverse_nat_v2";
+/// Which backend a client had last.
+pub const LB_AFFINITY: &str = "cilium_lb_affinity";
+/// Which frontend a socket over IPv4 was connected to.
+pub const LB4_REVERSE_SK: &str = "cilium_lb4_reverse_sk";
+/// Which frontend a socket over IPv6 was connected to.
+pub const LB6_REVERSE_SK: &str = "cilium_lb6_reverse_sk";
 
 /// The policy map of an endpoint.
 pub fn policy(lxc_id: u16) -> String {

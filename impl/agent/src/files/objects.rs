@@ -145,6 +145,7 @@ fn pod(object: Object) -> Result<Pod, String> {
         labels: checked(labels)?,
         service_account: object.spec.service_account_name.filter(|name| !name.is_empty()),
         named_ports,
+        host_ports: Vec::new(), // SKELETON
     })
 }
 

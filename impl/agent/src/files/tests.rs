@@ -81,7 +81,7 @@ fn failed(event: &Event) -> bool {
 #[test]
 fn a_text_holds_rules_pods_and_namespaces_in_any_mixture() {
     let text = format!("{POLICY}---\n{POD}---\n{NAMESPACE}---\n");
-    let (Objects { rules, pods, namespaces }, _) = objects(&text).unwrap();
+    let (Objects { rules, pods, namespaces, .. }, _) = objects(&text).unwrap();
     assert_eq!((rules.len(), pods.len(), namespaces.len()), (1, 1, 1));
     let pod = &pods[0];
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "web-0"));

@@ -52,6 +52,7 @@ pub fn config(config: &Config, node: &Node) -> DatapathConfig {
         policy_map_max: POLICY_ROWS,
         mtu: node.mtu,
         preallocate: network.preallocate,
+        services: None, // SKELETON
     }
 }
 

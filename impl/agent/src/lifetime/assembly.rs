@@ -147,6 +147,7 @@ fn desired(config: &Config, node: &Node) -> controlplane::Config {
         sources.insert(SourceName::Files);
     }
     controlplane::Config {
+        services: loadbalancer::Config::default(), // SKELETON
         cluster_name: workloads.cluster_name.clone(),
         cluster_id: 0,
         fixed_identities: workloads.fixed_identities.clone(),

@@ -30,6 +30,7 @@ fn small() -> ControlPlane {
         enforcement: policy::EnforcementMode::Default,
         allow_localhost: false,
         options: EndpointOptions::default(),
+        services: loadbalancer::Config::default(),
         sources: BTreeSet::new(),
     })
     .unwrap();

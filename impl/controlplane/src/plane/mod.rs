@@ -17,6 +17,7 @@ use std::net::IpAddr;
 
 use identity::{IdentityRange, NumericIdentity};
 use ipnet::IpNet;
+use loadbalancer::{BackendRow, Frontend, ServiceRow};
 
 use crate::config::{Config, ConfigError};
 use crate::deltas::{EndpointRow, EndpointState, NodeState};
@@ -65,6 +66,8 @@ pub struct ControlPlane {
     /// Whether a number came free since they were last tried.
     freed: bool,
     endpoint_rows: Table<u16, EndpointRow>,
+    service_rows: Table<Frontend, ServiceRow>,
+    backend_rows: Table<u32, BackendRow>,
     state_rows: Table<u16, EndpointState>,
     /// The node's file, with the key that it does not need.
     node_row: Table<(), NodeState>,
@@ -119,6 +122,8 @@ impl ControlPlane {
             endpoints_without: BTreeMap::new(),
             freed: false,
             endpoint_rows: Table::default(),
+            service_rows: Table::default(),
+            backend_rows: Table::default(),
             state_rows: Table::default(),
             node_row: Table::default(),
             node_changed: false,
@@ -205,6 +210,8 @@ impl ControlPlane {
             Event::PolicyAdd { ticket, rules, replace } => self.policy_add(ticket, rules, replace),
             Event::PolicyDelete { ticket, labels } => self.policy_delete(ticket, &labels),
             Event::Config { ticket, patch } => self.patch_config(ticket, &patch),
+            // SKELETON: services
+            Event::ServicePut { .. } | Event::ServiceDelete { .. } | Event::RestoredServices(_) => {}
             Event::Source { file, objects } => self.source(&file, objects, now),
             Event::SourceFailed { file, reason } => {
                 self.source_failures.insert(file, reason);

@@ -82,6 +82,8 @@ impl ControlPlane {
             endpoints: self.endpoint_rows.rows().clone(),
             policy: self.endpoint_rows.rows().keys().filter_map(policy).collect(),
             ipcache: self.ipcache.rows().clone(),
+            services: self.service_rows.rows().clone(),
+            backends: self.backend_rows.rows().clone(),
             state: self.state_rows.rows().clone(),
             node: self.node_state(),
         }

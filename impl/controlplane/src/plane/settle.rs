@@ -35,6 +35,8 @@ impl ControlPlane {
             endpoints: self.endpoint_rows.drain(),
             policy: self.drain_policy(),
             ipcache: self.ipcache.drain(),
+            services: self.service_rows.drain(),
+            backends: self.backend_rows.drain(),
             state: self.state_rows.drain(),
             node: self.node_row.drain().upserts.pop().map(|((), row)| row),
         };
@@ -70,6 +72,7 @@ impl ControlPlane {
         let local = self.cidrs.iter().filter(|(_, identity)| identity.is_local());
         NodeState {
             rules: self.rules.of_api(),
+            services: Vec::new(), // SKELETON
             cidr_identities: local.map(|(prefix, identity)| (*prefix, identity.as_u32())).collect(),
         }
     }

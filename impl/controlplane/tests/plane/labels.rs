@@ -18,6 +18,7 @@ fn pod(name: &str, own: &[(&str, &str)]) -> Pod {
         labels: map(own),
         service_account: Some("seller".to_owned()),
         named_ports: Vec::new(),
+        host_ports: Vec::new(),
     }
 }
 
@@ -30,7 +31,7 @@ fn of_pod(n: u8, name: &str) -> EndpointRequest {
 }
 
 fn source(world: &mut World, file: &str, pods: Vec<Pod>, namespaces: Vec<Namespace>) {
-    let objects = Objects { pods, namespaces, rules: Vec::new() };
+    let objects = Objects { pods, namespaces, ..Objects::default() };
     world.send(Event::Source { file: file.to_owned(), objects });
 }
 

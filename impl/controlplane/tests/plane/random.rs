@@ -96,6 +96,7 @@ fn file() -> impl Strategy<Value = Step> {
                 rules: rules.iter().map(RuleOf::rule).collect(),
                 pods: pods.iter().map(|(n, label)| pod(*n, label)).collect(),
                 namespaces: namespace.into_iter().collect(),
+                ..Objects::default()
             };
             Step::File(file, objects)
         },
@@ -143,6 +144,7 @@ pub fn pod(n: u8, label: &str) -> Pod {
         labels: BTreeMap::from([(label.to_owned(), String::new())]),
         service_account: None,
         named_ports: Vec::new(),
+        host_ports: Vec::new(),
     }
 }
 

@@ -196,6 +196,7 @@ fn labels_that_changed_while_the_agent_was_away_make_another_identity() {
             labels: [("app".to_owned(), app.to_owned())].into(),
             service_account: None,
             named_ports: Vec::new(),
+            host_ports: Vec::new(),
         };
         Event::Source {
             file: "pods.yaml".to_owned(),
@@ -232,7 +233,7 @@ fn numbers_of_prefixes_that_cannot_be_are_told_and_given_anew() {
     let mut world = World::new(config(&[SourceName::State]));
     let cidr_identities =
         [("192.0.2.0/24".parse().unwrap(), 300), ("198.51.100.0/24".parse().unwrap(), 0x0100_0007)].into();
-    world.send(Event::RestoredNode(NodeState { rules: vec![], cidr_identities }));
+    world.send(Event::RestoredNode(NodeState { cidr_identities, ..NodeState::default() }));
     world.send(prefixes("p.yaml"));
     world.send(Event::SourceSynced(SourceName::State));
     assert!(world.plane.status().restore_failures[&0].starts_with("identity of 192.0.2.0/24"));
@@ -245,7 +246,7 @@ fn numbers_of_prefixes_that_cannot_be_are_told_and_given_anew() {
 fn prefixes_that_no_rule_names_any_more_are_forgotten() {
     let mut world = World::new(config(&[SourceName::State]));
     let cidr_identities = [("198.51.100.0/24".parse().unwrap(), 0x0100_0007)].into();
-    world.send(Event::RestoredNode(NodeState { rules: vec![], cidr_identities }));
+    world.send(Event::RestoredNode(NodeState { cidr_identities, ..NodeState::default() }));
     world.send(Event::SourceSynced(SourceName::State));
     assert_eq!(world.target.node, NodeState::default());
     assert!(world.plane.identity(identity::NumericIdentity::new(0x0100_0007)).is_none());

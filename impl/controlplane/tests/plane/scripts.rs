@@ -84,6 +84,7 @@ fn pod(document: &Value) -> Pod {
     let containers = document["spec"]["containers"].as_array().into_iter().flatten();
     let ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
     Pod {
+        host_ports: Vec::new(),
         namespace: text_of(&document["metadata"]["namespace"]),
         name: text_of(&document["metadata"]["name"]),
         labels: map(&document["metadata"]["labels"]),

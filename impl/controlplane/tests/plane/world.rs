@@ -38,6 +38,7 @@ pub fn config(sources: &[SourceName]) -> Config {
 fn make_config() -> Config {
     let fixed = [(128, "kvstore".to_owned())];
     Config {
+        services: loadbalancer::Config::default(),
         cluster_name: "default".to_owned(),
         cluster_id: 0,
         fixed_identities: FixedIdentities::new("default", "kube-system", fixed).unwrap(),

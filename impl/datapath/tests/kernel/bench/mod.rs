@@ -70,6 +70,7 @@ impl Bench {
             policy_map_max: 256,
             mtu: 1500,
             preallocate: false,
+            services: None,
         }
     }
 
