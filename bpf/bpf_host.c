@@ -6,10 +6,12 @@
 #include "connection.h"
 #include "delivery.h"
 #include "drop.h"
+#include "lb.h"
 #include "masquerade.h"
 #include "packet.h"
 
 const volatile struct host_config host_config;
+const volatile struct lb_config lb_config;
 
 /* Reads the runtime; false without it, which the kernel's verifier asks for and an array of one never does. */
 static __always_inline bool begins(struct packet *packet)

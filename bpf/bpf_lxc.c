@@ -4,6 +4,7 @@
 #include "kernel.h"
 #include "config.h"
 #include "endpoint.h"
+#include "lb.h"
 #include "runtime.h"
 #include "arp.h"
 #include "connection.h"
@@ -11,6 +12,8 @@
 #include "drop.h"
 #include "nd.h"
 #include "packet.h"
+
+const volatile struct lb_config lb_config;
 
 static __always_inline bool mac_is(const __u8 *mac, const __u8 *expected)
 {

@@ -115,8 +115,9 @@ impl Node {
         let mut host = host_config(host_device);
         change(&mut host);
         let programs = [
-            load_lxc(&maps).unwrap(),
-            load_host(&maps, &host, &["from_host", "from_netdev", "to_netdev"]).unwrap(),
+            load_lxc(&maps, &LbConfig::default()).unwrap(),
+            load_host(&maps, &host, &LbConfig::default(), &["from_host", "from_netdev", "to_netdev"])
+                .unwrap(),
         ];
         let node = Self {
             a,

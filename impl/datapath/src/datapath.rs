@@ -111,7 +111,10 @@ impl Datapath {
             policy: PolicyMaps::open(&pins.maps().join(names::EP_TO_POLICY))?,
             runtime: maps.typed(names::RUNTIME)?,
         };
-        let program = load_lxc(&maps)?.program("from_container")?.as_fd().try_clone_to_owned();
+        let program = load_lxc(&maps, &rows::lb_config(config))?
+            .program("from_container")?
+            .as_fd()
+            .try_clone_to_owned();
         let program = program.map_err(|e| crate::loader::file("keep", pins.root(), e))?;
         let mut datapath = Self {
             config: config.clone(),
@@ -161,7 +164,7 @@ impl Datapath {
         let constants = rows::host_config(&self.config, &masquerade, self.host_ifindex);
         let hooks = self.host_hooks()?;
         let programs: Vec<&str> = hooks.iter().map(|(_, program)| *program).collect();
-        let loaded = load_host(&self.maps, &constants, &programs)?;
+        let loaded = load_host(&self.maps, &constants, &rows::lb_config(&self.config), &programs)?;
         for (hook, program) in &hooks {
             self.method.attach(loaded.program(program)?.as_fd(), hook)?;
         }

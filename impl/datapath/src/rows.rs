@@ -7,7 +7,7 @@ use addr::Be32;
 use controlplane::EndpointRow;
 use identity::NumericIdentity;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use maps::{EndpointInfo, EndpointKey, HostConfig, IpcacheKey, LxcConfig, LxcRow, endpoint_flags};
+use maps::{EndpointInfo, EndpointKey, HostConfig, IpcacheKey, LbConfig, LxcConfig, LxcRow, endpoint_flags};
 
 use crate::DatapathConfig;
 
@@ -103,4 +103,19 @@ pub fn host_config(config: &DatapathConfig, masquerade: &[IpNet], host_ifindex: 
 /// The key of a prefix in `cilium_ipcache`.
 pub fn ipcache_key(prefix: IpNet) -> IpcacheKey {
     prefix.into()
+}
+
+/// What programs must know of load balancing.
+pub fn lb_config(config: &DatapathConfig) -> LbConfig {
+    let Some(services) = &config.services else { return LbConfig::default() };
+    LbConfig {
+        host_netns_cookie: 0, // SKELETON: C
+        enabled: 1,
+        maglev: services.maglev.into(),
+        node_port_min: services.node_ports.0.into(),
+        node_port_max: services.node_ports.1.into(),
+        dsr: services.dsr.into(),
+        loopback4: services.loopback_ip4.into(),
+        loopback6: words6(Some(services.loopback_ip6)),
+    }
 }

@@ -8,7 +8,7 @@ use libbpf_rs::btf::types::{DataSec, Var};
 use libbpf_rs::{
     AsRawLibbpf, Btf, ErrorExt, Object, ObjectBuilder, OpenMapMut, OpenObject, Program, libbpf_sys,
 };
-use maps::HostConfig;
+use maps::{HostConfig, LbConfig};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::{HOST, Image, LXC, MapSet, log};
@@ -39,8 +39,9 @@ impl Loaded {
 ///
 /// # Errors
 /// [`DatapathError::Load`] with the verifier's log.
-pub fn load_lxc(maps: &MapSet) -> Result<Loaded, DatapathError> {
+pub fn load_lxc(maps: &MapSet, services: &LbConfig) -> Result<Loaded, DatapathError> {
     let mut open = open(LXC)?;
+    set_constant(LXC, &mut open, "lb_config", services)?;
     use_maps(LXC, &mut open, maps)?;
     load_open(LXC, open)
 }
@@ -49,13 +50,19 @@ pub fn load_lxc(maps: &MapSet) -> Result<Loaded, DatapathError> {
 ///
 /// # Errors
 /// [`DatapathError::Load`] with the verifier's log.
-pub fn load_host(maps: &MapSet, config: &HostConfig, programs: &[&str]) -> Result<Loaded, DatapathError> {
+pub fn load_host(
+    maps: &MapSet,
+    config: &HostConfig,
+    services: &LbConfig,
+    programs: &[&str],
+) -> Result<Loaded, DatapathError> {
     let mut open = open(HOST)?;
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
         program.set_autoload(programs.contains(&name.as_str()));
     }
     set_constant(HOST, &mut open, "host_config", config)?;
+    set_constant(HOST, &mut open, "lb_config", services)?;
     use_maps(HOST, &mut open, maps)?;
     load_open(HOST, open)
 }

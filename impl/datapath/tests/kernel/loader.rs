@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use crate::bench::Bench;
 use datapath::loader::{AttachMethod, Hook, MapSet, MapSizes, Side, load_host, load_lxc};
-use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, names};
+use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, HostConfig, LbConfig, names};
 use zerocopy::FromZeros;
 
 const SIZES: MapSizes =
@@ -21,11 +21,17 @@ fn programs_load_on_private_maps_and_pin_nothing() {
     let bench = Bench::new();
     bench.run(|| {
         let maps = MapSet::private(SIZES).unwrap();
-        let lxc = load_lxc(&maps).unwrap();
+        let lxc = load_lxc(&maps, &LbConfig::default()).unwrap();
         assert!(lxc.program("from_container").unwrap().as_fd().try_clone_to_owned().is_ok());
         let missing = lxc.program("from_nowhere").unwrap_err();
         assert_eq!(missing.to_string(), "bpf_lxc.o has no program from_nowhere");
-        load_host(&maps, &HostConfig { enable_ipv4: 1, ..Default::default() }, &["from_host"]).unwrap();
+        load_host(
+            &maps,
+            &HostConfig { enable_ipv4: 1, ..Default::default() },
+            &LbConfig::default(),
+            &["from_host"],
+        )
+        .unwrap();
         let lxc_map: BpfMap<EndpointKey, EndpointInfo> = maps.typed(names::LXC).unwrap();
         let address = EndpointKey::from(std::net::IpAddr::from([10, 0, 0, 7]));
         let info = EndpointInfo { lxc_id: 7, sec_id: 300, ..Default::default() };
@@ -99,7 +105,7 @@ fn attach_replace_and_detach(method: AttachMethod) {
         let hook = Hook { ifindex, side: Side::Ingress, pin: bench.bpffs().join("lxc_00001") };
         let mut seen = Vec::new();
         for _agent in 0..2 {
-            let loaded = load_lxc(&maps).unwrap();
+            let loaded = load_lxc(&maps, &LbConfig::default()).unwrap();
             let program = loaded.program("from_container").unwrap();
             method.attach(program.as_fd(), &hook).unwrap();
             drop(loaded);
@@ -135,7 +141,7 @@ fn a_pin_of_a_device_that_is_gone_is_replaced() {
         let pin = bench.bpffs().join("lxc_00001");
         for name in ["lxc1", "lxc2"] {
             let ifindex = bench.add_veth(name);
-            let loaded = load_lxc(&maps).unwrap();
+            let loaded = load_lxc(&maps, &LbConfig::default()).unwrap();
             let hook = Hook { ifindex, side: Side::Ingress, pin: pin.clone() };
             method.attach(loaded.program("from_container").unwrap().as_fd(), &hook).unwrap();
             assert_eq!(bench.attached(ifindex, Side::Ingress, method).len(), 1);
