@@ -113,6 +113,7 @@ impl Node {
             ct_any_max: connections,
             policy_map_max: 16_384,
             preallocate: false,
+            services: None,
         };
         let maps = MapSet::private(sizes).unwrap();
         let (mut host, mut services) = (host_config(host_device), lb_config());
