@@ -30,6 +30,7 @@ impl<T: Target> Api<T> {
             kernel_version: uname().map(|name| name.release().to_string_lossy().into()).unwrap_or_default(),
             cilium_status: self.status().await,
             endpoint_list: views.iter().map(|(log, view)| model::endpoint(view, log, &node)).collect(),
+            service_list: Vec::new(),
             policy: Some(api::Policy { revision, policy }),
             cilium_memory_map: fs::read_to_string("/proc/self/maps").unwrap_or_default(),
             environment_variables: std::env::vars()

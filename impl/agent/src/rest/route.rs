@@ -166,7 +166,7 @@ mod tests {
         {
             assert_eq!(find(other).unwrap_err().status, StatusCode::NOT_FOUND, "{other}");
         }
-        assert_eq!(find("/v1/service/7").unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(find("/v1/prefilter").unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
     }
 
     #[test]
