@@ -2,6 +2,7 @@
 //! Services and endpoints in; frontends, backends and slots out.
 
 mod config;
+pub mod kubernetes;
 mod object;
 mod row;
 
