@@ -95,7 +95,7 @@ impl<T: Target> Assembly<T> {
         control.tell(Event::NodeAddresses(addresses));
         let watcher = config.places.policy_dir.as_deref().map(|dir| {
             let (control, counters) = (control.clone(), counters.clone());
-            Watcher::start(dir, &copies, move |event| {
+            Watcher::start(dir, &copies, config.services.kubernetes, move |event| {
                 counters.event("k8s");
                 control.tell(event);
             })
