@@ -164,7 +164,9 @@ pub struct ServicesStatus {
     pub algorithm: String,
     /// Where NodePorts are: `30000-32767`.
     pub node_port_range: String,
-    /// Services and frontends that cannot be, with the reason, by their names.
+    /// How many parts of services cannot be.
+    pub refused_count: u64,
+    /// Some of them, with the reason: a frontend that another has, a NodePort out of range, a table that is full.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, String>,
 }

@@ -49,7 +49,7 @@ fn a_status_comes_back() {
         "services": {
             "kubernetes": true, "frontends": 3, "active-backends": 5, "terminating-backends": 1,
             "sockets": true, "sockets-msg": "/sys/fs/cgroup", "mode": "snat", "algorithm": "maglev",
-            "node-port-range": "30000-32767", "refused": {"default/web": "10.0.0.1:80/TCP is that of default/old"}
+            "node-port-range": "30000-32767", "refused-count": 1, "refused": {"default/web": "10.0.0.1:80/TCP is that of default/old"}
         },
         "stale": {"kvstore": "2019-02-12T10:00:00.000Z"}
     }));

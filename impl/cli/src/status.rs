@@ -171,8 +171,8 @@ fn services(text: &mut String, services: &ServicesStatus, all: bool) {
     if services.terminating_backends > 0 {
         let _ = write!(line, " and {} terminating", services.terminating_backends);
     }
-    if !services.refused.is_empty() {
-        let _ = write!(line, "; {} refused", services.refused.len());
+    if services.refused_count > 0 {
+        let _ = write!(line, "; {} refused", services.refused_count);
     }
     let enabled = |enabled: bool| if enabled { "Enabled" } else { "Disabled" };
     let sockets = format!("{}: {}", enabled(services.sockets), services.sockets_msg);
@@ -188,8 +188,9 @@ fn services(text: &mut String, services: &ServicesStatus, all: bool) {
     for (name, reason) in services.refused.iter().take(shown) {
         part("  Refused", &format!("{name}: {reason}"));
     }
-    if services.refused.len() > shown {
-        part("  Refused", &format!("and {} more: --verbose", services.refused.len() - shown));
+    let shown = services.refused.len().min(shown) as u64;
+    if services.refused_count > shown {
+        part("  Refused", &format!("and {} more", services.refused_count - shown));
     }
 }
 

@@ -102,7 +102,7 @@ fn status() -> Value {
         "services": {
             "kubernetes": true, "frontends": 4, "active-backends": 7, "terminating-backends": 1, "sockets": false,
             "sockets-msg": "there is no cgroup2", "mode": "snat", "algorithm": "random",
-            "node-port-range": "30000-32767", "refused": {"default/web": "no id is free"}
+            "node-port-range": "30000-32767", "refused-count": 3, "refused": {"default/web": "no id is free"}
         },
         "controllers": [
             {"name": "conntrack-gc", "status": {"success-count": 3, "last-success-timestamp": "2019-02-12T10:00:00Z"}},
@@ -122,11 +122,12 @@ Kubernetes:   Disabled
 Cilium:       Ok         OK
 NodeMonitor:            Listening for events on 2 CPUs with 1024x4096 of shared memory
 IPAM:                   2/65535 allocated
-Services:               4 frontends, 7 backends and 1 terminating; 1 refused
+Services:               4 frontends, 7 backends and 1 terminating; 3 refused
   Kubernetes:           Enabled
   Sockets:              Disabled: there is no cgroup2
   Mode:                 snat, random, NodePorts 30000-32767
   Refused:              default/web: no id is free
+  Refused:              and 2 more
 Controller Status:      1/2 healthy
   Name     Last success   Last error   Count   Message
   resync   never          never        2       busy
