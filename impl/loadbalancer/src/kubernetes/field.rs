@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fields that several kinds of objects have, and how a field's fault is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -83,14 +83,17 @@ pub(super) fn address(text: &str, at: &Path<'_>) -> Result<IpAddr, ObjectError> 
 
 /// Each once, in their order.
 pub(super) fn addresses<T: AsRef<str>>(texts: &[T], at: &Path<'_>) -> Result<Vec<IpAddr>, ObjectError> {
-    let mut found = Vec::new();
+    let mut found = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
-        let one = address(text.as_ref(), &at.index(index))?;
-        if !found.contains(&one) {
-            found.push(one);
-        }
+        found.push(address(text.as_ref(), &at.index(index))?);
     }
-    Ok(found)
+    Ok(each_once(found))
+}
+
+pub(super) fn each_once(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    addresses
 }
 
 pub(super) fn port(number: i64, at: &Path<'_>) -> Result<Port, ObjectError> {

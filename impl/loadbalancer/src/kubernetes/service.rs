@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::ObjectError;
-use super::field::{Metadata, Path, addresses, optional_port, port, protocol};
+use super::field::{Metadata, Path, address, addresses, each_once, optional_port, port, protocol};
 use crate::object::{Service, ServicePort, ServiceType, TrafficPolicy};
 
 /// What Kubernetes takes where no timeout is said: three hours.
@@ -127,7 +127,7 @@ fn cluster_ips(spec: &Spec, at: &Path<'_>) -> Result<Vec<IpAddr>, ObjectError> {
         _ => {
             let one = spec.cluster_ip.as_deref().filter(given);
             let at = at.field("clusterIP");
-            one.map(|text| super::field::address(text, &at)).transpose().map(|one| one.into_iter().collect())
+            one.map(|text| address(text, &at)).transpose().map(|one| one.into_iter().collect())
         }
     }
 }
@@ -142,12 +142,9 @@ fn load_balancer_ips(status: Option<Status>) -> Result<Vec<IpAddr>, ObjectError>
     for (index, entry) in ingress.iter().enumerate() {
         let proxied = entry.ip_mode.as_deref() == Some("Proxy");
         let Some(text) = entry.ip.as_deref().filter(|text| !text.is_empty() && !proxied) else { continue };
-        let one = super::field::address(text, &at.index(index).field("ip"))?;
-        if !found.contains(&one) {
-            found.push(one);
-        }
+        found.push(address(text, &at.index(index).field("ip"))?);
     }
-    Ok(found)
+    Ok(each_once(found))
 }
 
 fn affinity(spec: &Spec, at: &Path<'_>) -> Result<Option<u32>, ObjectError> {
