@@ -4,6 +4,7 @@
 mod dump;
 mod events;
 mod text;
+mod text_lb;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -41,7 +41,7 @@ fn a_service_is_in_the_datapath_when_its_maker_is_answered() {
     assert_eq!(shown.spec.flags.as_ref().unwrap().kind, "API");
     assert_eq!(shown.spec.backend_addresses[0].state, "active");
     assert!(shown.spec.backend_addresses[0].id.is_some());
-    assert_eq!(bench.client.services().unwrap(), [shown.clone()]);
+    assert_eq!(bench.client.services().unwrap(), std::slice::from_ref(&shown));
     // What was shown can be sent back, with one backend less.
     let mut one = shown.spec;
     one.backend_addresses.pop();
