@@ -110,6 +110,7 @@ impl Node {
             ct_any_max: connections,
             policy_map_max: 16_384,
             preallocate: false,
+            services: None,
         };
         let maps = MapSet::private(sizes).unwrap();
         let mut host = host_config(host_device);
