@@ -36,6 +36,11 @@ impl ControlPlane {
         views
     }
 
+    /// The backends of services, by id.
+    pub fn backends(&self) -> &BTreeMap<u32, BackendRow> {
+        self.balancer.backends()
+    }
+
     /// A file holds these services and slices now.
     pub(super) fn replace_services(
         &mut self,
