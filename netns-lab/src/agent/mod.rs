@@ -27,12 +27,12 @@ use serde_json::Value;
 pub use binary::{BINARY_VARIABLE, NotBuilt, find as find_binary};
 pub use ground::{Ground, NEIGHBOUR, NEIGHBOUR6, NODE, NODE6, UPLINK};
 pub use http::{Api, ApiError};
-pub use manifests::{LabelMap, Manifest, ManifestError, PodName};
-pub(crate) use manifests::{documents, namespace as namespace_manifest, pod as pod_manifest};
+pub use manifests::{LabelMap, Manifest, ManifestError, PodName, Writer};
+pub(crate) use manifests::{PodPort, documents, namespace as namespace_manifest, pod as pod_manifest};
 pub use measure::{MeasureError, measure};
 
 use crate::cni::CniError;
-use crate::lab::{BpfFs, Lab, LabError, Node};
+use crate::lab::{BpfFs, ControlGroup, Lab, LabError, Node, Seat};
 use process::{Lifetime, Process};
 
 /// How long an agent may take until it answers that all is well. In an emulated machine it is slow.
@@ -159,6 +159,7 @@ pub struct AgentOptions {
 pub struct Agent {
     process: Option<Process>,
     bpffs: Option<BpfFs>,
+    group: ControlGroup,
     node: NetNs,
     directory: PathBuf,
     binary: PathBuf,
@@ -186,6 +187,7 @@ impl Agent {
         let mut agent = Self {
             process: None,
             bpffs: None,
+            group: ControlGroup::create(lab, place)?,
             node: node.netns().try_clone()?,
             directory,
             binary,
@@ -202,6 +204,11 @@ impl Agent {
         agent.run(Lifetime::Ours)?;
         agent.wait_ready()?;
         Ok(agent)
+    }
+
+    /// A place in the control group of its node. Whoever opens sockets for a pod or for the node must take it.
+    pub fn seat(&self) -> &Seat {
+        self.group.seat()
     }
 
     /// Where its REST interface listens.
@@ -263,6 +270,7 @@ impl Agent {
             path("socket-path", &self.socket()),
             path("bpf-root", &self.bpf_root()),
             path("policy-dir", &self.policy_dir()),
+            path("cgroup-root", self.group.path()),
         ]);
         command.args([
             format!("--ipv4-range={POD_RANGE}"),

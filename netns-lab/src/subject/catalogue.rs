@@ -26,7 +26,8 @@ const FLANNEL: [Capability; 9] = [
 const IPVLAN: [Capability; 4] =
     [Capability::Ipvlan, Capability::Veth, Capability::Plugin("ipvlan"), Capability::Plugin("host-local")];
 
-const CILIATE: [Capability; 3] = [Capability::Agent, Capability::Veth, Capability::Classifier];
+const CILIATE: [Capability; 4] =
+    [Capability::Agent, Capability::Veth, Capability::Classifier, Capability::ControlGroup];
 
 const CALICO: [Capability; 13] = [
     Capability::Veth,

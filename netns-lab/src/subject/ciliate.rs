@@ -27,7 +27,8 @@ pub(super) fn veth_policy_10000(site: &Site<'_>) -> Result<Parts, BuildError> {
 
 /// `entries`: how many each policy map must have in the end.
 fn two_pods(site: &Site<'_>, policies: Option<String>, entries: u32) -> Result<Parts, BuildError> {
-    let Ground { mut agent, node, world } = Ground::build(site.lab, &site.place, AgentOptions::default())?;
+    let Ground { mut agent, node, world, .. } =
+        Ground::build(site.lab, &site.place, AgentOptions::default())?;
     let pods = ["client", "server"].map(|role| PodName { namespace: "default".into(), name: role.into() });
     let manifests = pods.each_ref().map(|pod| {
         let labels = LabelMap::from([("app".into(), pod.name.clone())]);

@@ -246,6 +246,7 @@ impl Parts {
         Ok(Pair {
             client: self.client.netns().try_clone()?,
             server: server.netns().try_clone()?,
+            seat: self.agent.as_ref().map(|agent| agent.seat().clone()),
             client_interface: self.client.interface().into(),
             listen: server.address(),
             dial: self.service.map_or(server.address(), |(address, _)| address),
