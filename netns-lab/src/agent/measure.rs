@@ -4,7 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::{AgentError, AgentOptions, Ending, Ground, LabelMap, Manifest, PodName, documents, pod_manifest};
+use super::{
+    AgentError, AgentOptions, Ending, Ground, LabelMap, Manifest, PodName, documents, pod_manifest, services,
+};
 use crate::lab::{Lab, Namespace, Pod};
 use crate::plan::AgentPlan;
 use crate::record::{AgentRecord, RestartRecord};
@@ -37,6 +39,12 @@ pub enum MeasureError {
     /// The load during a restart.
     #[error("the datagrams during a restart: {0}")]
     Load(String),
+    /// A service's new backend does not show.
+    #[error("connections to a service do not reach its new backend: the last one was {was}")]
+    NotSeen {
+        /// What became of it.
+        was: &'static str,
+    },
     /// It was to stop.
     #[error("the run was stopped")]
     Stopped,
@@ -100,6 +108,9 @@ pub fn measure(
         step(format!("killing the agent, {repetition} of {}", plan.repetitions))?;
         record.restarts.push(restart(&mut ground, client, server.address())?);
     }
+    if let Some(plan) = &plan.services {
+        record.services = Some(services::measure(lab, plan, &mut step)?);
+    }
     Ok(record)
 }
 
@@ -149,6 +160,6 @@ fn restart(ground: &mut Ground, client: &Pod, server: IpAddr) -> Result<RestartR
     })
 }
 
-fn nanoseconds(since: Instant) -> u64 {
+pub(super) fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ mod manifests;
 mod measure;
 mod pods;
 mod process;
+mod services;
 
 pub(crate) use binary::place;
 use std::fmt::Display;
@@ -30,6 +31,7 @@ pub use http::{Api, ApiError};
 pub use manifests::{LabelMap, Manifest, ManifestError, PodName, Writer};
 pub(crate) use manifests::{PodPort, documents, namespace as namespace_manifest, pod as pod_manifest};
 pub use measure::{MeasureError, measure};
+pub(crate) use services::{ServiceManifest, services_elsewhere};
 
 use crate::cni::CniError;
 use crate::lab::{BpfFs, ControlGroup, Lab, LabError, Node, Seat};
@@ -114,6 +116,14 @@ pub enum AgentError {
         /// What the kernel's map has.
         found: usize,
         /// What it should have.
+        wanted: u32,
+    },
+    /// It has fewer services than it should.
+    #[error("the agent has {found} frontends of services, and should have {wanted} at least")]
+    TooFewServices {
+        /// What `GET /service` tells of.
+        found: usize,
+        /// What it should.
         wanted: u32,
     },
     /// Its REST interface.
