@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use netlink::NetNs;
 
+use crate::lab::{Origin, Seat};
 use crate::plan::WorkloadKind;
 
 /// A client's and a server's namespace with the addresses to use.
@@ -14,6 +15,8 @@ pub struct Pair {
     pub client: NetNs,
     /// Namespace of the server; on `loopback` a second handle on the client's.
     pub server: NetNs,
+    /// The control group of both, where their node has one.
+    pub seat: Option<Seat>,
     /// The client's interface, whose MTU and offloads a report states.
     pub client_interface: String,
     /// The address at which the server listens.
@@ -25,6 +28,16 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Where the client opens its sockets.
+    pub fn client_origin(&self) -> Origin<'_> {
+        Origin { netns: &self.client, seat: self.seat.as_ref() }
+    }
+
+    /// Where the server opens its sockets.
+    pub fn server_origin(&self) -> Origin<'_> {
+        Origin { netns: &self.server, seat: self.seat.as_ref() }
+    }
+
     /// Where the server of this kind of traffic listens.
     pub fn listen_address(&self, kind: WorkloadKind) -> SocketAddr {
         SocketAddr::new(self.listen, kind.port())

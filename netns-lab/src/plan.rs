@@ -151,6 +151,23 @@ pub struct AgentPlan {
     pub endpoints: u32,
     /// How often a policy is changed each way, and how often it is killed.
     pub repetitions: u32,
+    /// Services that another one gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServicesPlan>,
+}
+
+/// What is measured of our agent's services besides packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicesPlan {
+    /// How many services it gets.
+    pub services: u32,
+    /// Backends of each.
+    pub backends: u32,
+    /// How often the backend of one more service is changed, before and after that.
+    pub changes: u32,
+    /// How often it gets them.
+    pub repetitions: u32,
 }
 
 /// Everything that one executor needs to know for one run.

@@ -15,6 +15,7 @@ pub use bpf::Hook;
 
 use crate::agent;
 use crate::cni::PluginPath;
+use crate::lab::attempt_cgroup;
 use crate::rules::{Iptables, RulesError, restore_ipsets};
 
 /// Something that a subject needs.
@@ -44,6 +45,8 @@ pub enum Capability {
     Classifier,
     /// Our agent's program.
     Agent,
+    /// A control group for each node's threads, which programs on sockets are attached to.
+    ControlGroup,
 }
 
 /// Tables of iptables.
@@ -185,6 +188,7 @@ impl Probe {
             }
             Capability::BridgeNetfilter => return bridge_netfilter(&scratch),
             Capability::Classifier => return bpf::hook(&scratch).map(drop),
+            Capability::ControlGroup => return attempt_cgroup(),
             Capability::Agent => return agent::find_binary().map(drop).map_err(|e| e.to_string()),
             _ => {}
         }

@@ -85,8 +85,29 @@ pub struct AgentRecord {
     pub policy_ns: Vec<u64>,
     /// The agent killed and started again with all endpoints.
     pub restarts: Vec<RestartRecord>,
+    /// Services of another one, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServicesRecord>,
     /// Why it was not measured.
     pub not_run: Option<String>,
+}
+
+/// What services cost our agent besides packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicesRecord {
+    /// How many it got.
+    pub services: u32,
+    /// Backends of each.
+    pub backends: u32,
+    /// Each time: from the first file of their manifests to the moment that all are realized.
+    pub program_ns: Vec<u64>,
+    /// From the file of a slice to the first new connection that its new backend answers, with one service.
+    pub change_one_ns: Vec<u64>,
+    /// The same with all of them.
+    pub change_all_ns: Vec<u64>,
+    /// Resident memory of the agent with all of them.
+    pub resident_bytes: u64,
 }
 
 /// One restart of the agent after SIGKILL, with datagrams going there and back meanwhile.

@@ -269,8 +269,8 @@ impl Run<'_, '_> {
         if self.stopped() {
             return not_run("the run was stopped before it".into());
         }
-        if let Err(reason) = lab.probe().check(&[Capability::Agent, Capability::Veth, Capability::Classifier])
-        {
+        let needs = [Capability::Agent, Capability::Veth, Capability::Classifier, Capability::ControlGroup];
+        if let Err(reason) = lab.probe().check(&needs) {
             return not_run(reason);
         }
         let (progress, stop) = (&mut self.options.progress, self.options.stop);

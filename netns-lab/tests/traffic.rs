@@ -173,6 +173,7 @@ fn diverted(built: &Built, port: u16) -> Pair {
     Pair {
         client: pair.client.try_clone().unwrap(),
         server: pair.server.try_clone().unwrap(),
+        seat: None,
         client_interface: pair.client_interface.clone(),
         listen: pair.listen,
         dial: Ipv4Addr::LOCALHOST.into(),

@@ -2,7 +2,7 @@
 //! What our own subjects are meant to reach, and by how much they do or do not.
 
 use netns_lab::plan::{Placement, WorkloadKind};
-use netns_lab::record::{AgentRecord, Clock};
+use netns_lab::record::{AgentRecord, Clock, ServicesRecord};
 
 use crate::analysis::RunAnalysis;
 use crate::figures::number;
@@ -29,6 +29,18 @@ const RATIOS: [(WorkloadKind, f64); 4] = [
 ];
 /// Largest ratio of 10 000 policy entries to none.
 const ENTRIES: f64 = 1.01;
+const SERVICE: &str = "ciliate-service";
+const SERVICE_PACKET: &str = "ciliate-service-packet";
+/// Largest ratio of a new connection among 10 000 services to one among a single one.
+const SERVICES: f64 = 1.01;
+/// Largest ratio of a new connection to a service to one to its backend, sockets being translated.
+const TO_DIRECT_SOCKET: f64 = 1.02;
+/// The same packet by packet.
+const TO_DIRECT_PACKET: f64 = 1.06;
+/// Longest time until 10 000 services with 10 backends each are in the maps.
+const PROGRAM_S: f64 = 3.0;
+/// Longest time until a backend's change is seen by a new connection.
+const CHANGE_P99_MS: f64 = 20.0;
 const ADD_P50_MS: f64 = 30.0;
 const ADD_ALL_S: f64 = 6.0;
 const POLICY_P50_MS: f64 = 200.0;
@@ -54,8 +66,30 @@ pub fn rows(run: &RunAnalysis<'_>) -> Vec<Row> {
             rows.push(row(&format!("{WITH_ENTRIES} to {OURS}, {workload}"), ENTRIES, quotient(many, none)));
         }
     }
+    rows.extend(service_rows(run));
     if let Some(agent) = run.record.agent.as_ref().filter(|agent| agent.not_run.is_none()) {
         rows.extend(agent_rows(agent));
+    }
+    rows
+}
+
+/// Of new connections to services, which only TCP_CRR makes.
+fn service_rows(run: &RunAnalysis<'_>) -> Vec<Row> {
+    let workload = WorkloadKind::TcpCrr;
+    let of = |subject: &str| ratio(run, workload, subject);
+    let point = |series: &str, count: u32| (format!("{series}-{count}"), of(&format!("{series}-{count}")));
+    let direct = of(OURS);
+    let mut rows = Vec::new();
+    for (series, to_direct) in [(SERVICE, TO_DIRECT_SOCKET), (SERVICE_PACKET, TO_DIRECT_PACKET)] {
+        let ((one_name, one), (many_name, many)) = (point(series, 1), point(series, 10_000));
+        for (name, ratio) in [(&one_name, one), (&many_name, many)] {
+            if let (Some(ratio), Some(direct)) = (ratio, direct) {
+                rows.push(row(&format!("{name} to {OURS}, {workload}"), to_direct, quotient(ratio, direct)));
+            }
+        }
+        if let (Some(one), Some(many)) = (one, many) {
+            rows.push(row(&format!("{many_name} to {one_name}, {workload}"), SERVICES, quotient(many, one)));
+        }
     }
     rows
 }
@@ -91,7 +125,7 @@ fn agent_rows(agent: &AgentRecord) -> Vec<Row> {
     let mib = |bytes: u64| Some(bytes as f64 / f64::from(1 << 20));
     let total_s = agent.pod_add_ns.iter().sum::<u64>() as f64 / 1e9;
     let lost: u64 = agent.restarts.iter().map(|restart| restart.lost).sum();
-    let figures = [
+    let mut figures = vec![
         ("p50 of ADD, ms".to_owned(), ADD_P50_MS, p50_ms(&agent.pod_add_ns)),
         (format!("ADD of {endpoints} pods, s"), ADD_ALL_S, Some(total_s)),
         (
@@ -107,12 +141,34 @@ fn agent_rows(agent: &AgentRecord) -> Vec<Row> {
         ),
         ("datagrams lost while the agent is killed and started again".to_owned(), 0.0, Some(lost as f64)),
     ];
+    figures.extend(agent.services.iter().flat_map(services_figures));
     let rows = figures.into_iter().filter_map(|(what, goal, value)| {
         let value = value?;
         let verdict = if value <= goal { "met" } else { "missed" };
         Some([format!("{what}: at most {goal}"), number(value), verdict.to_owned()])
     });
     rows.collect()
+}
+
+/// What is measured of services besides packets: what it is, its goal, its value.
+fn services_figures(record: &ServicesRecord) -> Vec<(String, f64, Option<f64>)> {
+    let of = |ns: &[u64], at: f64, unit: f64| {
+        quantile(&ascending(&ns.iter().map(|n| *n as f64 / unit).collect::<Vec<_>>()), at)
+    };
+    let ServicesRecord { services, backends, .. } = record;
+    let mut figures = vec![(
+        format!("p50 of {services} services with {backends} backends each, from manifests to maps, s"),
+        PROGRAM_S,
+        of(&record.program_ns, 0.5, 1e9),
+    )];
+    for (count, ns) in [(1, &record.change_one_ns), (*services, &record.change_all_ns)] {
+        figures.push((
+            format!("p99 of a backend's change seen by a new connection, services: {count}, ms"),
+            CHANGE_P99_MS,
+            of(ns, 0.99, 1e6),
+        ));
+    }
+    figures
 }
 
 #[cfg(test)]
@@ -148,6 +204,14 @@ mod tests {
             resident_bytes_all: 41 << 20,
             policy_ns: Vec::new(),
             restarts: Vec::new(),
+            services: Some(ServicesRecord {
+                services: 10_000,
+                backends: 10,
+                program_ns: vec![2_000_000_000, 9_000_000_000, 2_500_000_000],
+                change_one_ns: vec![5_000_000],
+                change_all_ns: vec![21_000_000],
+                resident_bytes: 0,
+            }),
             not_run: None,
         };
         let rows = agent_rows(&record);
@@ -155,6 +219,9 @@ mod tests {
         assert_eq!(verdict("ADD of 2 pods"), "met");
         assert_eq!(verdict("with 1 endpoint"), "missed");
         assert_eq!(verdict("with 2 endpoints"), "met");
+        assert_eq!(verdict("10000 services with 10 backends"), "met");
+        assert_eq!(verdict("services: 1,"), "met");
+        assert_eq!(verdict("services: 10000,"), "missed");
         assert!(rows.iter().all(|row| !row[0].contains("policy")), "what was not measured says nothing");
     }
 }

@@ -3,8 +3,8 @@
 
 use anyhow::{Result, bail};
 use netns_lab::plan::{
-    AgentPlan, BASELINE, BASELINE_AGAIN, Phase, Placement, Plan, SCHEMA, SelfCheckPlan, WorkloadKind,
-    WorkloadSpec,
+    AgentPlan, BASELINE, BASELINE_AGAIN, Phase, Placement, Plan, SCHEMA, SelfCheckPlan, ServicesPlan,
+    WorkloadKind, WorkloadSpec,
 };
 
 use crate::args::Args;
@@ -15,6 +15,9 @@ pub const VM_COMPANIONS: [&str; 4] = [BASELINE, BASELINE_AGAIN, "veth", "bridge"
 
 /// Where this is measured, our agent is measured besides packets, too.
 const AGENT_SUBJECT: &str = "ciliate-veth";
+
+/// What our agent's services are measured with, and the goals are about.
+const SERVICES: ServicesPlan = ServicesPlan { services: 10_000, backends: 10, changes: 100, repetitions: 3 };
 
 /// Whose clock a plan is made for: it decides how many slices are worth their time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +104,13 @@ pub fn plan(
 /// Our agent besides packets, where it is one of the subjects. Not in virtual time: what it waits for there is not what
 /// it would wait for here.
 fn agent(args: &Args, subjects: &[String]) -> Option<AgentPlan> {
-    let (endpoints, repetitions) = match (args.smoke, args.quick) {
-        (true, _) => (3, 1),
-        (_, true) => (200, 3),
-        _ => (200, 11),
+    let (endpoints, repetitions, services) = match (args.smoke, args.quick) {
+        (true, _) => (3, 1, ServicesPlan { services: 10, backends: 10, changes: 3, repetitions: 1 }),
+        (_, true) => (200, 3, ServicesPlan { repetitions: 1, ..SERVICES }),
+        _ => (200, 11, SERVICES),
     };
     let ours = subjects.iter().any(|subject| subject == AGENT_SUBJECT);
-    ours.then_some(AgentPlan { endpoints, repetitions })
+    ours.then_some(AgentPlan { endpoints, repetitions, services: Some(services) })
 }
 
 fn placements(args: &Args, timing: Timing) -> Result<Vec<Placement>> {

@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::Route;
 
 use super::{Agent, AgentError, AgentOptions, POD_RANGE, POD_RANGE6};
-use crate::lab::{Lab, LinkSide, Namespace, Node, connect};
+use crate::lab::{Lab, LinkSide, Namespace, Node, Origin, Seat, connect};
 
 /// MTU of the wire between the node and the world, bytes.
 const MTU: u32 = 1500;
@@ -28,6 +28,8 @@ pub struct Ground {
     // In the order in which they are dropped.
     /// The agent.
     pub agent: Agent,
+    /// The control group of the node: for whoever opens sockets for a pod or for the node.
+    pub seat: Seat,
     /// The node.
     pub node: Node,
     /// All other machines.
@@ -49,7 +51,22 @@ impl Ground {
         }
         wire(&node, &world, options.ipv6)?;
         let agent = Agent::start(lab, &node, place, options)?;
-        Ok(Self { agent, node, world })
+        let seat = agent.seat().clone();
+        Ok(Self { agent, seat, node, world })
+    }
+
+    /// Where a pod, or the node, opens its sockets.
+    pub fn origin<'a>(&'a self, namespace: &'a Namespace) -> Origin<'a> {
+        Origin { netns: namespace.netns(), seat: Some(&self.seat) }
+    }
+
+    /// Lets the world send to the node what is for this address.
+    ///
+    /// # Errors
+    /// [`AgentError::Netlink`].
+    pub fn route_to_node(&self, address: IpAddr) -> Result<(), AgentError> {
+        let node: IpAddr = if address.is_ipv4() { NODE.into() } else { NODE6.into() };
+        Ok(self.world.netlink().add_route(&Route::onlink(IpNet::from(address), node, "eth0"))?)
     }
 
     /// Gives the world another address.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -47,11 +49,30 @@ impl fmt::Display for PodName {
 /// Labels of a pod or namespace.
 pub type LabelMap = BTreeMap<String, String>;
 
+/// A port of a pod.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PodPort<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its number.
+    pub port: u16,
+    /// `TCP` or `UDP`.
+    pub protocol: &'a str,
+    /// The port of the node that leads to it.
+    pub host_port: Option<u16>,
+}
+
 /// The manifest of a pod, as much of it as a network agent looks at.
-pub(crate) fn pod(name: &PodName, labels: &LabelMap, ports: &[(String, u16, &str)]) -> Value {
+pub(crate) fn pod(name: &PodName, labels: &LabelMap, ports: &[PodPort<'_>]) -> Value {
     let ports: Vec<Value> = ports
         .iter()
-        .map(|(name, port, protocol)| json!({"name": name, "containerPort": port, "protocol": protocol}))
+        .map(|PodPort { name, port, protocol, host_port }| {
+            let mut value = json!({"name": name, "containerPort": port, "protocol": protocol});
+            if let Some(port) = host_port {
+                value["hostPort"] = (*port).into();
+            }
+            value
+        })
         .collect();
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -70,16 +91,75 @@ pub(crate) fn documents(values: &[Value]) -> String {
     values.iter().map(|value| format!("---\n{value}\n")).collect()
 }
 
-impl Agent {
-    /// Puts a file of manifests in its directory, in place of one of that name, and does not wait for anything.
+/// Puts files of manifests into an agent's directory.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    /// Where they are written.
+    staging: PathBuf,
+    /// Where they then appear whole.
+    directory: PathBuf,
+}
+
+impl Writer {
+    /// Puts a file of manifests there, in place of one of that name, and does not wait for anything.
     ///
     /// # Errors
     /// [`AgentError::Manifest`], [`AgentError::Io`].
     pub fn put(&self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
         let file = file_name(manifest.name)?;
-        let (new, path) = (self.staging_dir().join(&file), self.policy_dir().join(&file));
+        let (new, path) = (self.staging.join(&file), self.directory.join(&file));
         fs::write(&new, manifest.text).map_err(AgentError::io("write", &new))?;
         fs::rename(&new, &path).map_err(AgentError::io("write", &path))
+    }
+}
+
+/// A policy that selects nobody. A file that has it raises the policy's revision when it is taken in, and so it is known
+/// when an agent has realized all of the file, whatever else is in it: a file is one change.
+fn mark() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let value = json!({
+        "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": format!("lab-mark-{number}"), "namespace": "lab-marks"},
+        "spec": {"endpointSelector": {"matchLabels": {"lab-mark": "nobody"}}, "ingress": [{}]},
+    });
+    documents(&[value])
+}
+
+impl Agent {
+    /// What puts files of manifests into its directory.
+    pub fn writer(&self) -> Writer {
+        Writer { staging: self.staging_dir(), directory: self.policy_dir() }
+    }
+
+    /// Puts a file of manifests in its directory, in place of one of that name, and does not wait for anything.
+    ///
+    /// # Errors
+    /// [`AgentError::Manifest`], [`AgentError::Io`].
+    pub fn put(&self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
+        self.writer().put(manifest)
+    }
+
+    /// Puts a file of any manifests in its directory and waits until it is realized.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn apply(&mut self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
+        self.apply_all(std::slice::from_ref(manifest))
+    }
+
+    /// As [`Self::apply`], with several files at once.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn apply_all(&mut self, manifests: &[Manifest<'_>]) -> Result<(), AgentError> {
+        let before = self.policy_revision()?;
+        for manifest in manifests {
+            let text = format!("{}\n{}", manifest.text.trim_end(), mark());
+            self.put(&Manifest { text: &text, ..manifest.clone() })?;
+        }
+        let Some(last) = manifests.last() else { return Ok(()) };
+        self.wait_realized(before + manifests.len() as u64, last.name)
     }
 
     /// Puts a file of policies in its directory and waits until every endpoint enforces it.
@@ -89,21 +169,22 @@ impl Agent {
     pub fn apply_policy(&mut self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
         let before = self.policy_revision()?;
         self.put(manifest)?;
-        self.wait_realized(before, manifest.name)
+        self.wait_realized(before + 1, manifest.name)
     }
 
-    /// Takes a file of policies away and waits until no endpoint enforces it any more.
+    /// Takes a file away that was put there by [`Self::apply_policy`], [`Self::apply`] or [`Self::apply_all`], and waits until
+    /// nothing of it is in force any more.
     ///
     /// # Errors
     /// [`AgentError`].
-    pub fn delete_policy(&mut self, name: &str) -> Result<(), AgentError> {
+    pub fn delete(&mut self, name: &str) -> Result<(), AgentError> {
         let before = self.policy_revision()?;
         let path = self.policy_dir().join(file_name(name)?);
         if !path.is_file() {
             return Err(ManifestError::Absent(name.into()).into());
         }
         fs::remove_file(&path).map_err(AgentError::io("remove", &path))?;
-        self.wait_realized(before, name)
+        self.wait_realized(before + 1, name)
     }
 
     /// That the policy map of every endpoint has so many entries in the kernel.
@@ -131,13 +212,13 @@ impl Agent {
         Ok(revision_of(&self.api().read("/policy")?))
     }
 
-    /// Waits until the agent's policies are newer than `before` and every endpoint has them.
-    fn wait_realized(&mut self, before: u64, name: &str) -> Result<(), AgentError> {
+    /// Waits until the agent's policies are of this revision at least and every endpoint has them.
+    fn wait_realized(&mut self, wanted: u64, name: &str) -> Result<(), AgentError> {
         let file = format!("/{name}.yaml");
         let taken_in =
             self.wait_until(format!("the agent did not take the change of {name:?} in"), |api| {
                 let revision = revision_of(&api.read("/policy")?);
-                if revision > before {
+                if revision >= wanted {
                     return Ok(Ok(Ok(revision)));
                 }
                 let refusal = refusal_of(&api.read("/healthz")?, &file);

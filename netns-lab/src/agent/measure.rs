@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::{
-    Agent, AgentError, AgentOptions, Ending, Ground, LabelMap, Manifest, PodName, documents, pod_manifest,
+    AgentError, AgentOptions, Ending, Ground, LabelMap, Manifest, PodName, documents, pod_manifest, services,
 };
 use crate::lab::{Lab, Namespace, Pod};
 use crate::plan::AgentPlan;
 use crate::record::{AgentRecord, RestartRecord};
 use crate::scenario::{
-    AnswerError, Answering, Kind, Listen, LoadKind, Outcome, ProbeError, Running, Shot, send,
+    AnswerError, Answering, Kind, Listen, LoadKind, Manner, Outcome, ProbeError, Running, Shot, send,
 };
 
 /// The port of what is sent.
@@ -36,12 +36,15 @@ pub enum MeasureError {
     /// What is sent.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// A namespace.
-    #[error(transparent)]
-    NetNs(#[from] netlink::NetNsError),
     /// The load during a restart.
     #[error("the datagrams during a restart: {0}")]
     Load(String),
+    /// A service's new backend does not show.
+    #[error("connections to a service do not reach its new backend: the last one was {was}")]
+    NotSeen {
+        /// What became of it.
+        was: &'static str,
+    },
     /// It was to stop.
     #[error("the run was stopped")]
     Stopped,
@@ -93,24 +96,27 @@ pub fn measure(
     record.resident_bytes_all = ground.agent.resident_bytes()?;
     let [client, .., server] = pods.as_slice() else { return Ok(record) };
     let listen = Listen { udp: [PORT].into(), ..Listen::default() };
-    let _answering = Answering::start(server.netns(), server.address(), &listen)?;
+    let _answering = Answering::start(ground.origin(server), "server", server.address(), &listen)?;
     for repetition in 1..=plan.repetitions {
         step(format!(
             "changing a policy of {} endpoints, {repetition} of {}",
             plan.endpoints, plan.repetitions
         ))?;
-        policies(&mut ground.agent, client, server, &mut record)?;
+        policies(&mut ground, client, server, &mut record)?;
     }
     for repetition in 1..=plan.repetitions {
         step(format!("killing the agent, {repetition} of {}", plan.repetitions))?;
-        record.restarts.push(restart(&mut ground.agent, client, server.address())?);
+        record.restarts.push(restart(&mut ground, client, server.address())?);
+    }
+    if let Some(plan) = &plan.services {
+        record.services = Some(services::measure(lab, plan, &mut step)?);
     }
     Ok(record)
 }
 
 /// Closes every endpoint and opens it again, by one policy that selects all of them. What the agent says is checked.
 fn policies(
-    agent: &mut Agent,
+    ground: &mut Ground,
     client: &Pod,
     server: &Pod,
     record: &mut AgentRecord,
@@ -124,11 +130,12 @@ fn policies(
     let open = policy("{fromEndpoints: [{matchLabels: {app: measured}}]}");
     for (text, should) in [(policy("{}"), Outcome::Dropped), (open, Outcome::Allowed)] {
         let began = Instant::now();
-        agent.apply_policy(&Manifest { name: POLICY, text: &text })?;
+        ground.agent.apply_policy(&Manifest { name: POLICY, text: &text })?;
         record.policy_ns.push(nanoseconds(began));
         let to = SocketAddr::new(server.address(), PORT);
-        let shot = Shot { kind: Kind::Udp, source: None, to, size: 64, within: DROPPED };
-        let was = client.netns().run(|| send(&shot))??;
+        let manner = Manner::default();
+        let shot = Shot { kind: Kind::Udp, source: None, to, size: 64, within: DROPPED, manner };
+        let was = ground.origin(client).run(|| send(&shot))??.outcome;
         if was != should {
             return Err(MeasureError::NotInForce { was: was.name(), should: should.name() });
         }
@@ -137,12 +144,12 @@ fn policies(
 }
 
 /// Kills the agent while datagrams go there and back, and starts it again.
-fn restart(agent: &mut Agent, client: &Pod, server: IpAddr) -> Result<RestartRecord, MeasureError> {
+fn restart(ground: &mut Ground, client: &Pod, server: IpAddr) -> Result<RestartRecord, MeasureError> {
     let to = SocketAddr::new(server, PORT);
-    let load = Running::start(client.netns(), to, LoadKind::Datagrams).map_err(MeasureError::Load)?;
-    agent.end(Ending::Kill)?;
+    let load = Running::start(ground.origin(client), to, LoadKind::Datagrams).map_err(MeasureError::Load)?;
+    ground.agent.end(Ending::Kill)?;
     let began = Instant::now();
-    agent.start_again()?;
+    ground.agent.start_again()?;
     let ready_ns = nanoseconds(began);
     let seen = load.finish().map_err(MeasureError::Load)?;
     Ok(RestartRecord {
@@ -153,6 +160,6 @@ fn restart(agent: &mut Agent, client: &Pod, server: IpAddr) -> Result<RestartRec
     })
 }
 
-fn nanoseconds(since: Instant) -> u64 {
+pub(super) fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

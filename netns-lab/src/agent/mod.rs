@@ -9,6 +9,7 @@ mod manifests;
 mod measure;
 mod pods;
 mod process;
+mod services;
 
 pub(crate) use binary::place;
 use std::fmt::Display;
@@ -27,12 +28,13 @@ use serde_json::Value;
 pub use binary::{BINARY_VARIABLE, NotBuilt, find as find_binary};
 pub use ground::{Ground, NEIGHBOUR, NEIGHBOUR6, NODE, NODE6, UPLINK};
 pub use http::{Api, ApiError};
-pub use manifests::{LabelMap, Manifest, ManifestError, PodName};
-pub(crate) use manifests::{documents, namespace as namespace_manifest, pod as pod_manifest};
+pub use manifests::{LabelMap, Manifest, ManifestError, PodName, Writer};
+pub(crate) use manifests::{PodPort, documents, namespace as namespace_manifest, pod as pod_manifest};
 pub use measure::{MeasureError, measure};
+pub(crate) use services::{ServiceManifest, services_elsewhere};
 
 use crate::cni::CniError;
-use crate::lab::{BpfFs, Lab, LabError, Node};
+use crate::lab::{BpfFs, ControlGroup, Lab, LabError, Node, Seat};
 use process::{Lifetime, Process};
 
 /// How long an agent may take until it answers that all is well. In an emulated machine it is slow.
@@ -116,6 +118,14 @@ pub enum AgentError {
         /// What it should have.
         wanted: u32,
     },
+    /// It has fewer services than it should.
+    #[error("the agent has {found} frontends of services, and should have {wanted} at least")]
+    TooFewServices {
+        /// What `GET /service` tells of.
+        found: usize,
+        /// What it should.
+        wanted: u32,
+    },
     /// Its REST interface.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -159,6 +169,7 @@ pub struct AgentOptions {
 pub struct Agent {
     process: Option<Process>,
     bpffs: Option<BpfFs>,
+    group: ControlGroup,
     node: NetNs,
     directory: PathBuf,
     binary: PathBuf,
@@ -186,6 +197,7 @@ impl Agent {
         let mut agent = Self {
             process: None,
             bpffs: None,
+            group: ControlGroup::create(lab, place)?,
             node: node.netns().try_clone()?,
             directory,
             binary,
@@ -202,6 +214,11 @@ impl Agent {
         agent.run(Lifetime::Ours)?;
         agent.wait_ready()?;
         Ok(agent)
+    }
+
+    /// A place in the control group of its node. Whoever opens sockets for a pod or for the node must take it.
+    pub fn seat(&self) -> &Seat {
+        self.group.seat()
     }
 
     /// Where its REST interface listens.
@@ -263,6 +280,7 @@ impl Agent {
             path("socket-path", &self.socket()),
             path("bpf-root", &self.bpf_root()),
             path("policy-dir", &self.policy_dir()),
+            path("cgroup-root", self.group.path()),
         ]);
         command.args([
             format!("--ipv4-range={POD_RANGE}"),

@@ -10,12 +10,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use netlink::NetNsError;
-
 use crate::agent::{AgentError, AgentOptions, Ground, LabelMap, Manifest, PodName, documents, pod_manifest};
-use crate::lab::{Lab, LabError, Namespace, Pod};
+use crate::lab::{Lab, LabError, Namespace, Origin, Pod};
 use crate::probe::Hook;
-use crate::scenario::{AnswerError, Answering, Kind, Listen, Outcome, ProbeError, Shot, send};
+use crate::scenario::{AnswerError, Answering, Kind, Listen, Manner, Outcome, ProbeError, Shot, send};
 use crate::tool;
 use monitor::Monitor;
 
@@ -48,9 +46,6 @@ pub enum DemoError {
     /// A connection.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// A namespace.
-    #[error(transparent)]
-    NetNs(#[from] NetNsError),
     /// A command of the agent's.
     #[error("{command}: {reason}")]
     Command {
@@ -95,10 +90,10 @@ pub fn run(policy: Option<&str>, stop: &AtomicBool, out: &mut dyn Write) -> Resu
     go_on()?;
     let [client, server] = pods(&lab, &ground, out)?;
     let listen = Listen { tcp: [OPEN, CLOSED].into(), ..Listen::default() };
-    let _answering = Answering::start(server.netns(), server.address(), &listen)?;
+    let _answering = Answering::start(ground.origin(&server), "server", server.address(), &listen)?;
 
     writeln!(out, "\nWithout a policy:")?;
-    connect_all(&client, server.address(), out)?;
+    connect_all(ground.origin(&client), server.address(), out)?;
 
     go_on()?;
     let text = policy.unwrap_or(POLICY);
@@ -112,7 +107,7 @@ pub fn run(policy: Option<&str>, stop: &AtomicBool, out: &mut dyn Write) -> Resu
     go_on()?;
     let monitor =
         Monitor::start(&mut ground.agent.command_line(&["monitor", "--type", "drop,policy-verdict"]))?;
-    let outcomes = connect_all(&client, server.address(), out)?;
+    let outcomes = connect_all(ground.origin(&client), server.address(), out)?;
 
     writeln!(out, "\n$ cilium monitor --type drop,policy-verdict")?;
     for line in monitor.finish()? {
@@ -150,11 +145,12 @@ fn pods(lab: &Lab, ground: &Ground, out: &mut dyn Write) -> Result<[Pod; 2], Dem
 }
 
 /// Connects to both ports; what became of each.
-fn connect_all(client: &Pod, server: IpAddr, out: &mut dyn Write) -> Result<[Outcome; 2], DemoError> {
+fn connect_all(client: Origin<'_>, server: IpAddr, out: &mut dyn Write) -> Result<[Outcome; 2], DemoError> {
     let connect = |port: u16| -> Result<Outcome, DemoError> {
         let to = SocketAddr::new(server, port);
-        let shot = Shot { kind: Kind::Tcp, source: None, to, size: 64, within: WITHIN };
-        Ok(client.netns().run(|| send(&shot))??)
+        let manner = Manner::default();
+        let shot = Shot { kind: Kind::Tcp, source: None, to, size: 64, within: WITHIN, manner };
+        Ok(client.run(|| send(&shot))??.outcome)
     };
     let outcomes = [connect(OPEN)?, connect(CLOSED)?];
     for (port, outcome) in [OPEN, CLOSED].iter().zip(outcomes) {

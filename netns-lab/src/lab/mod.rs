@@ -4,6 +4,7 @@
 //! Everything has a name that begins with the lab's own (`clab…`), which is unique on the machine, so that several labs
 //! can stand side by side. What is needed to take a lab down without its owner is in its state directory.
 
+mod cgroup;
 mod link;
 mod mounts;
 mod namespace;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+pub(crate) use cgroup::attempt as attempt_cgroup;
+pub use cgroup::{ControlGroup, Origin, Seat};
 pub use link::{LinkSide, connect};
 pub use mounts::BpfFs;
 pub use namespace::{Namespace, Node, Pod};
@@ -65,6 +68,9 @@ pub enum LabError {
         /// Why not.
         reason: String,
     },
+    /// Control groups as programs on sockets need them.
+    #[error("there is no cgroup2 hierarchy (mount -t cgroup2 none /sys/fs/cgroup)")]
+    NoCgroup2,
     /// A namespace.
     #[error(transparent)]
     NetNs(#[from] netlink::NetNsError),
@@ -91,6 +97,7 @@ struct Shared {
     kept: AtomicBool,
     places: Mutex<BTreeMap<String, u32>>,
     probe: Probe,
+    domain: Mutex<Option<Arc<cgroup::Domain>>>,
 }
 
 impl Lab {
@@ -126,6 +133,7 @@ impl Lab {
                     kept,
                     places: Mutex::default(),
                     probe: Probe::default(),
+                    domain: Mutex::default(),
                 })));
             }
         }
@@ -144,6 +152,15 @@ impl Lab {
     /// What this kernel can do, each capability tried once per lab.
     pub fn probe(&self) -> &Probe {
         &self.0.probe
+    }
+
+    /// The control group of this process, from its first use on as long as the lab stands.
+    fn domain(&self) -> Result<Arc<cgroup::Domain>, LabError> {
+        let mut domain = self.0.domain.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*domain {
+            Some(domain) => Ok(domain.clone()),
+            None => Ok(domain.insert(cgroup::Domain::of_this_process()?).clone()),
+        }
     }
 
     /// What the names of a subject's namespaces begin with in this lab: its own name, then `name.2`, ….

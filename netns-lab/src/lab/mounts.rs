@@ -72,7 +72,7 @@ fn mount_points(table: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use netlink::{NetNs, Netlink, NetlinkError};
 
+use super::cgroup;
 use super::mounts::unmount_below;
 use super::state::{Standing, State, start_ticks, unfinished_by};
 use super::{LabError, STATE_DIR, is_lab, lab_of};
@@ -100,7 +101,7 @@ fn entries() -> Result<Vec<String>, LabError> {
         .map_err(LabError::io("list", dir))
 }
 
-/// Takes labs down: their processes, mounts and namespaces, their links in the caller's namespace, their state. Only names that a lab gives
+/// Takes labs down: their processes, mounts, control groups and namespaces, their links in the caller's namespace, their state. Only names that a lab gives
 /// are touched. What is gone already is no error.
 pub fn sweep(scope: Scope) -> Swept {
     let mut swept = Swept::default();
@@ -127,6 +128,9 @@ pub fn sweep(scope: Scope) -> Swept {
     if let Err(e) = sweep_unfinished() {
         swept.errors.push(e);
     }
+    if let Err(e) = cgroup::sweep(&swept.left) {
+        swept.errors.push(e);
+    }
     swept
 }
 
@@ -149,6 +153,7 @@ fn take_down(lab: &Listed) -> Result<(), LabError> {
     }
     // With a bpffs goes what is pinned in it.
     unmount_below(&directory)?;
+    cgroup::take_down(&lab.name)?;
     for namespace in &lab.namespaces {
         NetNs::delete(namespace)?;
     }

@@ -13,6 +13,9 @@ const UDP_LARGEST: u32 = 65_507;
 const CONNECTIONS: u16 = 1000;
 /// Transactions of one slice over all connections: each takes eight bytes at either end of the accounting.
 const TRANSACTIONS: u64 = 10_000_000;
+/// Most services, and backends of each, for which the lab has addresses.
+const MAX_SERVICES: u64 = 60_000;
+const MAX_BACKENDS: u64 = 50;
 /// Most pods of the node on which our agent is measured: of its 256 addresses some are the node's own.
 const MAX_ENDPOINTS: u64 = 240;
 /// Rounds of one phase, and of the self-check.
@@ -73,6 +76,12 @@ pub fn validate(plan: &Plan, known: &[String]) -> Result<(), PlanError> {
     if let Some(agent) = &plan.agent {
         in_range("agent.endpoints", agent.endpoints.into(), 2, MAX_ENDPOINTS)?;
         in_range("agent.repetitions", agent.repetitions.into(), 1, ROUNDS.into())?;
+        if let Some(services) = &agent.services {
+            in_range("agent.services.services", services.services.into(), 1, MAX_SERVICES)?;
+            in_range("agent.services.backends", services.backends.into(), 1, MAX_BACKENDS)?;
+            in_range("agent.services.changes", services.changes.into(), 1, ROUNDS.into())?;
+            in_range("agent.services.repetitions", services.repetitions.into(), 1, ROUNDS.into())?;
+        }
     }
     if let Some(handicap) = &plan.handicap {
         if !plan.subjects.contains(&handicap.subject) {
@@ -109,7 +118,7 @@ fn in_range(field: &str, value: u64, least: u64, most: u64) -> Result<(), PlanEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{AgentPlan, Handicap, Placement, SelfCheckPlan};
+    use crate::plan::{AgentPlan, Handicap, Placement, SelfCheckPlan, ServicesPlan};
 
     fn plan() -> Plan {
         let workload = WorkloadSpec {
@@ -164,9 +173,18 @@ mod tests {
         let handicap = |subject: &str, rules| Some(Handicap { subject: subject.into(), rules });
         assert_eq!(field_of(|p| p.handicap = handicap("bridge", 1)), "handicap.subject");
         assert_eq!(field_of(|p| p.handicap = handicap("veth", 0)), "handicap.rules");
-        let agent = |endpoints, repetitions| Some(AgentPlan { endpoints, repetitions });
+        let agent = |endpoints, repetitions| Some(AgentPlan { endpoints, repetitions, services: None });
         assert_eq!(field_of(|p| p.agent = agent(1, 1)), "agent.endpoints");
         assert_eq!(field_of(|p| p.agent = agent(241, 1)), "agent.endpoints");
         assert_eq!(field_of(|p| p.agent = agent(2, 0)), "agent.repetitions");
+        let services = |services, backends, changes, repetitions| {
+            let services = Some(ServicesPlan { services, backends, changes, repetitions });
+            Some(AgentPlan { endpoints: 2, repetitions: 1, services })
+        };
+        assert_eq!(field_of(|p| p.agent = services(0, 1, 1, 1)), "agent.services.services");
+        assert_eq!(field_of(|p| p.agent = services(60_001, 1, 1, 1)), "agent.services.services");
+        assert_eq!(field_of(|p| p.agent = services(1, 51, 1, 1)), "agent.services.backends");
+        assert_eq!(field_of(|p| p.agent = services(1, 1, 0, 1)), "agent.services.changes");
+        assert_eq!(field_of(|p| p.agent = services(1, 1, 1, 0)), "agent.services.repetitions");
     }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::churn::Changing;
 use super::ends::Ends;
 use super::file::{Cluster as Spec, NamedPort, SetLabels, Step};
 use crate::agent::{
-    AgentError, AgentOptions, Ending, Ground, LabelMap, Manifest, PodName, documents, namespace_manifest,
-    pod_manifest,
+    Agent, AgentError, AgentOptions, Ending, Ground, LabelMap, Manifest, PodName, PodPort, documents,
+    namespace_manifest, pod_manifest,
 };
 use crate::lab::{Lab, Namespace, Pod};
 
@@ -22,10 +23,22 @@ pub(super) struct Cluster {
     ground: Ground,
 }
 
-/// What the steps change: the agent, and the labels that it is told.
+/// What the steps change: the agent, and what it is told.
 pub(super) struct Controls<'a> {
-    ground: &'a mut crate::agent::Agent,
+    agent: &'a mut Agent,
     spec: Spec,
+    churns: BTreeMap<String, Changing>,
+}
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// An address in a manifest, or changes of one.
+    #[error("{0}")]
+    Manifest(String),
 }
 
 impl Cluster {
@@ -40,6 +53,9 @@ impl Cluster {
         let mut ground = Ground::build(lab, place, options)?;
         for address in &spec.world {
             ground.add_world_address(*address)?;
+        }
+        for address in &spec.routed_to_node {
+            ground.route_to_node(*address)?;
         }
         ground.agent.put(&Manifest { name: PODS, text: &manifests(spec) })?;
         for (name, text) in policies {
@@ -59,41 +75,72 @@ impl Cluster {
 
     /// Those who send and answer, and the controls, which can be used at the same time.
     pub(super) fn split(&mut self, spec: &Spec) -> (Ends<'_>, Controls<'_>) {
-        let Ground { agent, node, world } = &mut self.ground;
-        let ends = Ends::of_cluster(&self.pods, (node, world), &spec.world, spec.ipv6);
-        (ends, Controls { ground: agent, spec: spec.clone() })
+        let Ground { agent, seat, node, world } = &mut self.ground;
+        let ends = Ends::of_cluster(&self.pods, (node, world, seat), &spec.world, spec.ipv6);
+        (ends, Controls { agent, spec: spec.clone(), churns: BTreeMap::new() })
     }
 }
 
 impl Controls<'_> {
+    /// Puts files of manifests before the agent, with the addresses of ends, and waits until they are realized.
+    pub(super) fn apply(
+        &mut self,
+        manifests: &BTreeMap<String, String>,
+        ends: &Ends<'_>,
+    ) -> Result<(), StepError> {
+        for (name, text) in manifests {
+            let text = ends.resolve(text).map_err(StepError::Manifest)?;
+            self.agent.apply(&Manifest { name, text: &text })?;
+        }
+        Ok(())
+    }
+
     /// Does what a step says. Probes and loads are not its business.
-    pub(super) fn perform(&mut self, step: &Step) -> Result<(), AgentError> {
-        let agent = &mut *self.ground;
+    pub(super) fn perform(&mut self, step: &Step, ends: &Ends<'_>) -> Result<(), StepError> {
+        let resolve = |text: &str| ends.resolve(text).map_err(StepError::Manifest);
+        let agent = &mut *self.agent;
         match step {
             Step::ApplyPolicy(policy) => {
-                agent.apply_policy(&Manifest { name: &policy.name, text: &policy.manifest })
+                agent.apply_policy(&Manifest { name: &policy.name, text: &policy.manifest })?;
             }
-            Step::DeletePolicy(name) => agent.delete_policy(name),
-            Step::SetLabels(set) => self.set_labels(set),
-            Step::KillAgent => agent.end(Ending::Kill),
-            Step::StopAgent => agent.end(Ending::Terminate),
-            Step::StartAgent => agent.start_again(),
+            Step::Apply(policy) => {
+                agent.apply(&Manifest { name: &policy.name, text: &resolve(&policy.manifest)? })?;
+            }
+            Step::Put(policy) => {
+                agent.put(&Manifest { name: &policy.name, text: &resolve(&policy.manifest)? })?;
+            }
+            Step::DeletePolicy(name) | Step::Delete(name) => agent.delete(name)?,
+            Step::SetLabels(set) => self.set_labels(set)?,
+            Step::KillAgent => agent.end(Ending::Kill)?,
+            Step::StopAgent => agent.end(Ending::Terminate)?,
+            Step::StartAgent => agent.start_again()?,
             Step::RestartAgent => {
                 agent.end(Ending::Terminate)?;
-                agent.start_again()
+                agent.start_again()?;
             }
-            Step::Probe(_) | Step::StartLoad(_) | Step::StopLoad(_) => Ok(()),
+            Step::StartChurn(churn) => {
+                let texts = churn.manifests.iter().map(|text| resolve(text)).collect::<Result<_, _>>()?;
+                let changing = Changing::start(agent.writer(), &churn.file, churn.per_second, texts);
+                self.churns.insert(churn.name.clone(), changing);
+            }
+            Step::StopChurn(stop) => {
+                if let Some(changing) = self.churns.remove(&stop.name) {
+                    changing.stop(stop.changes).map_err(StepError::Manifest)?;
+                }
+            }
+            Step::Probe(_) | Step::StartLoad(_) | Step::StopLoad(_) => {}
         }
+        Ok(())
     }
 
     fn set_labels(&mut self, set: &SetLabels) -> Result<(), AgentError> {
         let Some(pod) = self.spec.pods.get_mut(&set.pod) else { return Ok(()) };
         pod.labels.clone_from(&set.labels);
         let identity = PodName { namespace: pod.namespace.clone(), name: set.pod.clone() };
-        self.ground.put(&Manifest { name: PODS, text: &manifests(&self.spec) })?;
+        self.agent.put(&Manifest { name: PODS, text: &manifests(&self.spec) })?;
         let labels: Vec<String> =
             set.labels.iter().map(|(key, value)| format!("k8s:{key}={value}")).collect();
-        self.ground.wait_for_labels(&identity, &labels)
+        self.agent.wait_for_labels(&identity, &labels)
     }
 }
 
@@ -105,10 +152,15 @@ fn manifests(spec: &Spec) -> String {
     namespaces.extend(spec.namespaces.iter().map(|(name, labels)| (name.as_str(), labels)));
     let namespaces = namespaces.into_iter().map(|(name, labels)| namespace_manifest(name, labels));
     let pods = spec.pods.iter().map(|(name, pod)| {
-        let ports: Vec<(String, u16, &str)> = pod
+        let ports: Vec<PodPort<'_>> = pod
             .ports
             .iter()
-            .map(|(name, NamedPort { port, protocol })| (name.clone(), *port, protocol.as_str()))
+            .map(|(name, NamedPort { port, protocol, host_port })| PodPort {
+                name,
+                port: *port,
+                protocol,
+                host_port: *host_port,
+            })
             .collect();
         pod_manifest(&PodName { namespace: pod.namespace.clone(), name: name.clone() }, &pod.labels, &ports)
     });

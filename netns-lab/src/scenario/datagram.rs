@@ -12,21 +12,86 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
 };
 
-use super::probe::{Outcome, ProbeError, Shot, is_refusal, is_timeout};
+use super::answer::{Answer, QUESTION};
+use super::probe::{Outcome, ProbeError, Seen, Shot, check_peer, is_refusal, is_timeout};
 use super::stream::left;
 
 /// Room for the longest datagram.
 const MAX: usize = 65_536;
 
 /// One UDP datagram there and back.
-pub(super) fn udp(shot: &Shot, payload: &[u8]) -> Result<Outcome, ProbeError> {
+pub(super) fn udp(shot: &Shot, payload: &[u8]) -> Result<Seen, ProbeError> {
     let socket = UdpSocket::bind(shot.from()).map_err(ProbeError::client("bind a UDP socket"))?;
-    connect(&socket, shot.to)?;
-    exchange(&socket, payload, payload, shot.within, |datagram| Some(datagram))
+    let carrier = if shot.manner.unconnected {
+        ask_for_errors(&socket, shot.dialled())?;
+        Carrier::Unconnected(&socket, shot)
+    } else {
+        match connect(&socket, shot.dialled()) {
+            // Where sockets are translated, a service without a backend refuses here.
+            Err(ProbeError::NoRoute { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused => {
+                return Ok(Outcome::Refused.into());
+            }
+            connected => connected?,
+        }
+        check_peer(shot, socket.peer_addr())?;
+        Carrier::Connected(&socket)
+    };
+    let outcome = exchange(&carrier, payload, payload, shot.within, |datagram| Some(datagram))?;
+    if outcome != Outcome::Allowed || !shot.manner.ask {
+        return Ok(outcome.into());
+    }
+    let answer = ask(&carrier, shot.within)?;
+    Ok(Seen { outcome, answer: Some(answer) })
+}
+
+/// Asks who is at the other end. Whatever else comes was sent before and is passed over.
+fn ask(carrier: &Carrier<'_>, within: Duration) -> Result<Answer, ProbeError> {
+    let deadline = Instant::now() + within;
+    let mut buffer = vec![0; MAX];
+    let failed = || ProbeError::client("ask who answers");
+    carrier.send(QUESTION).map_err(failed())?;
+    loop {
+        let length = carrier.receive(&mut buffer, deadline)?.map_err(failed())?;
+        if let Some(answer) = Answer::parse(&buffer[..length]) {
+            return Ok(answer);
+        }
+    }
+}
+
+/// How datagrams are sent and received.
+enum Carrier<'a> {
+    /// By a socket that has a peer.
+    Connected(&'a UdpSocket),
+    /// By a socket that has none: where to is said with each, and who it came from is looked at.
+    Unconnected(&'a UdpSocket, &'a Shot),
+}
+
+impl Carrier<'_> {
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Connected(socket) => socket.send(datagram),
+            Self::Unconnected(socket, shot) => socket.send_to(datagram, shot.dialled()),
+        }
+    }
+
+    /// The inner result is the kernel's.
+    fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<io::Result<usize>, ProbeError> {
+        let (Self::Connected(socket) | Self::Unconnected(socket, _)) = self;
+        let received = left(deadline)
+            .and_then(|left| socket.set_read_timeout(Some(left)))
+            .and_then(|()| socket.recv_from(buffer));
+        match (self, received) {
+            (Self::Unconnected(_, shot), Ok((length, peer))) => {
+                check_peer(shot, Ok(peer))?;
+                Ok(Ok(length))
+            }
+            (_, received) => Ok(received.map(|(length, _)| length)),
+        }
+    }
 }
 
 /// One ICMP or ICMPv6 echo request and its reply.
-pub(super) fn icmp(shot: &Shot, payload: &[u8]) -> Result<Outcome, ProbeError> {
+pub(super) fn icmp(shot: &Shot, payload: &[u8]) -> Result<Seen, ProbeError> {
     let (family, protocol) = match shot.to {
         SocketAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         SocketAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
@@ -39,21 +104,30 @@ pub(super) fn icmp(shot: &Shot, payload: &[u8]) -> Result<Outcome, ProbeError> {
     let socket = UdpSocket::from(fd);
     connect(&socket, SocketAddr::new(shot.to.ip(), 0))?;
     let echo = Echo::new(shot.to.is_ipv6());
-    exchange(&socket, &echo.request(payload), payload, shot.within, |packet| echo.payload_of_reply(packet))
+    let (carrier, request) = (Carrier::Connected(&socket), echo.request(payload));
+    Ok(exchange(&carrier, &request, payload, shot.within, |packet| echo.payload_of_reply(packet))?.into())
+}
+
+fn ask_for_errors(socket: &UdpSocket, to: SocketAddr) -> Result<(), ProbeError> {
+    let v4 = to.ip().to_canonical().is_ipv4();
+    let v6 = || setsockopt(socket, sockopt::Ipv6RecvErr, &true);
+    let asked = match (to, v4) {
+        (SocketAddr::V4(_), _) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        (SocketAddr::V6(_), false) => v6(),
+        // What comes back is of the one family, the socket of the other.
+        (SocketAddr::V6(_), true) => v6().and_then(|()| setsockopt(socket, sockopt::Ipv4RecvErr, &true)),
+    };
+    asked.map_err(|e| ProbeError::client("ask for ICMP errors")(e.into()))
 }
 
 fn connect(socket: &UdpSocket, to: SocketAddr) -> Result<(), ProbeError> {
-    match to {
-        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
-        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
-    }
-    .map_err(|e| ProbeError::client("ask for ICMP errors")(e.into()))?;
+    ask_for_errors(socket, to)?;
     socket.connect(to).map_err(|source| ProbeError::NoRoute { address: to.ip(), source })
 }
 
 /// Sends, and waits for what `payload_of` takes for an answer; anything else that comes in is passed over.
 fn exchange(
-    socket: &UdpSocket,
+    carrier: &Carrier<'_>,
     request: &[u8],
     expected: &[u8],
     within: Duration,
@@ -61,7 +135,7 @@ fn exchange(
 ) -> Result<Outcome, ProbeError> {
     let deadline = Instant::now() + within;
     let mut buffer = vec![0; MAX];
-    let mut received = socket.send(request).map(|_| 0);
+    let mut received = carrier.send(request).map(|_| 0);
     loop {
         match received {
             Ok(length) => match payload_of(&buffer[..length]).filter(|_| length > 0) {
@@ -78,9 +152,7 @@ fn exchange(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(ProbeError::client("send and receive")(e)),
         }
-        received = left(deadline)
-            .and_then(|left| socket.set_read_timeout(Some(left)))
-            .and_then(|()| socket.recv(&mut buffer));
+        received = carrier.receive(&mut buffer, deadline)?;
     }
 }
 

@@ -4,18 +4,16 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use netlink::NetNs;
-
 use super::answer::{AnswerError, Answering};
-use super::file::{End, Family, HOST, Listen, Target, WORLD};
+use super::file::{End, Family, HOST, Listen, Placeholder, Target, WORLD, resolve};
 use crate::agent::{NEIGHBOUR, NEIGHBOUR6, NODE, NODE6};
-use crate::lab::Pod;
+use crate::lab::{Namespace, Node, Origin, Pod, Seat};
 use crate::subject::Built;
 
 /// One end.
 #[derive(Debug)]
 struct Place<'a> {
-    netns: &'a NetNs,
+    origin: Origin<'a>,
     /// The one of each family that probes go to comes first.
     addresses: Vec<IpAddr>,
 }
@@ -30,11 +28,11 @@ pub struct Ends<'a> {
 impl<'a> Ends<'a> {
     /// A client and a server; on `loopback` they are the same.
     pub fn pair(
-        client: (&'a NetNs, IpAddr),
-        server: (&'a NetNs, IpAddr),
+        client: (Origin<'a>, IpAddr),
+        server: (Origin<'a>, IpAddr),
         service: Option<SocketAddr>,
     ) -> Self {
-        let place = |(netns, address)| Place { netns, addresses: vec![address] };
+        let place = |(origin, address)| Place { origin, addresses: vec![address] };
         let places = [("client", client), ("server", server)];
         Self { places: places.map(|(name, end)| (name.to_owned(), place(end))).into(), service }
     }
@@ -44,27 +42,29 @@ impl<'a> Ends<'a> {
         let pair = built.pair();
         let client = built.pods().next().map_or(pair.listen, |pod| pod.address());
         let service = pair.dial_port.map(|port| SocketAddr::new(pair.dial, port));
-        Self::pair((&pair.client, client), (&pair.server, pair.listen), service)
+        Self::pair((pair.client_origin(), client), (pair.server_origin(), pair.listen), service)
     }
 
     /// Pods, the node and the world of a scenario's own cluster.
     pub(super) fn of_cluster(
         pods: &'a BTreeMap<String, Pod>,
-        ground: (&'a crate::lab::Node, &'a crate::lab::Namespace),
+        ground: (&'a Node, &'a Namespace, &'a Seat),
         world: &[IpAddr],
         ipv6: bool,
     ) -> Self {
+        let (node, beyond, seat) = ground;
+        let of_node = |namespace: &'a Namespace| Origin { netns: namespace.netns(), seat: Some(seat) };
         let mut places: BTreeMap<String, Place<'a>> = pods
             .iter()
-            .map(|(name, pod)| (name.clone(), Place { netns: pod.netns(), addresses: pod.addresses() }))
+            .map(|(name, pod)| (name.clone(), Place { origin: of_node(pod), addresses: pod.addresses() }))
             .collect();
         let both = |v4: std::net::Ipv4Addr, v6: std::net::Ipv6Addr| {
             [Some(IpAddr::from(v4)), ipv6.then_some(v6.into())].into_iter().flatten()
         };
-        let (node, neighbours) = (both(NODE, NODE6).collect(), both(NEIGHBOUR, NEIGHBOUR6));
-        places.insert(HOST.into(), Place { netns: ground.0.netns(), addresses: node });
+        let (addresses, neighbours) = (both(NODE, NODE6).collect(), both(NEIGHBOUR, NEIGHBOUR6));
+        places.insert(HOST.into(), Place { origin: of_node(node), addresses });
         let addresses = neighbours.chain(world.iter().copied()).collect();
-        places.insert(WORLD.into(), Place { netns: ground.1.netns(), addresses });
+        places.insert(WORLD.into(), Place { origin: Origin::plain(beyond.netns()), addresses });
         Self { places, service: None }
     }
 
@@ -72,9 +72,25 @@ impl<'a> Ends<'a> {
         self.places.get(&end.0).ok_or_else(|| format!("there is no {end}"))
     }
 
-    /// The namespace of an end.
-    pub(super) fn netns(&self, end: &End) -> Result<&'a NetNs, String> {
-        Ok(self.place(end)?.netns)
+    /// Where an end opens its sockets.
+    pub(super) fn origin(&self, end: &End) -> Result<Origin<'a>, String> {
+        Ok(self.place(end)?.origin)
+    }
+
+    /// A text with the addresses that it calls by the names of ends.
+    pub(super) fn resolve(&self, text: &str) -> Result<String, String> {
+        resolve(text, |Placeholder { end, family }| {
+            Ok(self.address(&Target::End(End(end.into())), family, None)?.ip())
+        })
+    }
+
+    /// Whether an address is one of a target's.
+    pub(super) fn is_of(&self, target: &Target, address: IpAddr) -> Result<bool, String> {
+        Ok(match target {
+            Target::End(end) => self.place(end)?.addresses.contains(&address),
+            Target::Address(wanted) => *wanted == address,
+            Target::Service => self.service.is_some_and(|service| service.ip() == address),
+        })
     }
 
     /// Where something for a target goes. The port of an ICMP probe means nothing.
@@ -103,11 +119,11 @@ impl<'a> Ends<'a> {
     pub(super) fn answer(&self, listen: &Listen) -> Result<Vec<Answering>, AnswerError> {
         let mut seen: Vec<IpAddr> = Vec::new();
         let mut answering = Vec::new();
-        for place in self.places.values() {
+        for (name, place) in &self.places {
             for address in &place.addresses {
                 if !seen.contains(address) {
                     seen.push(*address);
-                    answering.push(Answering::start(place.netns, *address, listen)?);
+                    answering.push(Answering::start(place.origin, name, *address, listen)?);
                 }
             }
         }

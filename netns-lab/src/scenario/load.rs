@@ -9,10 +9,11 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use netlink::{NetNs, NetNsError};
+use netlink::NetNsError;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::file::{LoadExpectation, LoadKind};
+use crate::lab::Origin;
 
 /// A request that is not answered within this time has failed.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -68,16 +69,18 @@ impl Shared {
 }
 
 impl Running {
-    /// Begins to send from a namespace, and waits until that works.
+    /// Begins to send, and waits until that works.
     ///
     /// # Errors
     /// In words, when the first requests are not answered.
-    pub(crate) fn start(netns: &NetNs, to: SocketAddr, kind: LoadKind) -> Result<Self, String> {
-        let netns = netns.try_clone().map_err(|e: NetNsError| e.to_string())?;
+    pub(crate) fn start(origin: Origin<'_>, to: SocketAddr, kind: LoadKind) -> Result<Self, String> {
+        let netns = origin.netns.try_clone().map_err(|e: NetNsError| e.to_string())?;
+        let seat = origin.seat.cloned();
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         let thread = thread::spawn(move || {
-            let sent = netns.enter().map_err(io::Error::other).and_then(|()| send(kind, to, &for_thread));
+            let origin = Origin { netns: &netns, seat: seat.as_ref() };
+            let sent = origin.enter().map_err(io::Error::other).and_then(|()| send(kind, to, &for_thread));
             if let Err(e) = sent {
                 for_thread.fail(&e);
             }
@@ -254,6 +257,8 @@ fn datagram(socket: &UdpSocket, number: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use netlink::NetNs;
 
     use super::*;
 

@@ -4,6 +4,7 @@
 //! is none of these (no route, half an answer) fails a scenario whatever it expects.
 
 mod answer;
+mod churn;
 mod cluster;
 mod datagram;
 mod ends;
@@ -17,14 +18,15 @@ mod stream;
 mod tests;
 mod tree;
 
-pub use answer::{AnswerError, Answering};
+pub use answer::{Answer, AnswerError, Answering};
 pub use ends::Ends;
 pub use file::{
-    CLUSTER_SUBJECT, Cluster, End, Expectation, Family, HOST, Kind, Listen, Load, LoadExpectation, LoadKind,
-    NamedPort, PodSpec, Policy, Probe, Scenario, ScenarioError, SetLabels, Step, StopLoad, Target, WORLD,
+    Answered, CLUSTER_SUBJECT, Churn, Cluster, End, Expectation, Family, HOST, Kind, Listen, Load,
+    LoadExpectation, LoadKind, Manner, NamedPort, PodSpec, Policy, Probe, Scenario, ScenarioError, SetLabels,
+    Step, StopChurn, StopLoad, Target, WORLD,
 };
 pub(crate) use load::Running;
-pub use probe::{Outcome, ProbeError, Shot, send};
+pub use probe::{Outcome, ProbeError, Seen, Shot, send};
 pub use report::{Order, Report, VerdictName};
 pub use run::{RunResult, Verdict, run};
 pub use tree::{TreeError, load, select, text};

@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use super::file::{Expectation, Kind};
+use super::answer::Answer;
+use super::file::{Expectation, Kind, Manner};
 use super::{datagram, stream};
 
 /// What became of a probe.
@@ -27,6 +28,21 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Dropped => "dropped",
         }
+    }
+}
+
+/// What a probe has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Who answered, if that was asked.
+    pub answer: Option<Answer>,
+}
+
+impl From<Outcome> for Seen {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, answer: None }
     }
 }
 
@@ -72,9 +88,20 @@ pub enum ProbeError {
     /// Other bytes came back than were sent.
     #[error("other bytes came back than were sent")]
     Altered,
-    /// The client's namespace.
+    /// Another address than it was sent to says that it is the other end.
+    #[error("it went to {to}, and the other end calls itself {peer}")]
+    Peer {
+        /// Where it went.
+        to: SocketAddr,
+        /// The peer that the socket has, or that a datagram came from.
+        peer: SocketAddr,
+    },
+    /// Whoever answered did not say who he is.
+    #[error("the other end did not say who it is")]
+    NoName,
+    /// The client's namespace or control group.
     #[error(transparent)]
-    NetNs(#[from] netlink::NetNsError),
+    Lab(#[from] crate::lab::LabError),
 }
 
 impl ProbeError {
@@ -96,13 +123,15 @@ pub struct Shot {
     pub size: u32,
     /// Until when; after that it counts as dropped.
     pub within: Duration,
+    /// How.
+    pub manner: Manner,
 }
 
 /// Sends one probe from the calling thread's namespace.
 ///
 /// # Errors
 /// [`ProbeError`] when it was neither allowed, refused nor dropped.
-pub fn send(shot: &Shot) -> Result<Outcome, ProbeError> {
+pub fn send(shot: &Shot) -> Result<Seen, ProbeError> {
     route(shot)?;
     let payload = payload(shot.size);
     match shot.kind {
@@ -115,9 +144,26 @@ pub fn send(shot: &Shot) -> Result<Outcome, ProbeError> {
 impl Shot {
     /// The address to bind to before anything is sent.
     pub(super) fn from(&self) -> SocketAddr {
-        let any: IpAddr = if self.to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let any: IpAddr = if self.dialled().is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         SocketAddr::new(self.source.unwrap_or(any), 0)
     }
+
+    /// The address as the system call is given it.
+    pub(super) fn dialled(&self) -> SocketAddr {
+        match self.to {
+            SocketAddr::V4(to) if self.manner.mapped => {
+                SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port())
+            }
+            to => to,
+        }
+    }
+}
+
+/// A socket's peer must be who it was connected to, whoever stands behind that address.
+pub(super) fn check_peer(shot: &Shot, peer: io::Result<SocketAddr>) -> Result<(), ProbeError> {
+    let peer = peer.map_err(ProbeError::client("ask for the peer's address"))?;
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    if peer == shot.to { Ok(()) } else { Err(ProbeError::Peer { to: shot.to, peer }) }
 }
 
 /// Bytes that a reflection of anything else does not have in this order.
@@ -129,8 +175,12 @@ fn payload(size: u32) -> Vec<u8> {
 fn route(shot: &Shot) -> Result<(), ProbeError> {
     let socket = UdpSocket::bind(shot.from()).map_err(ProbeError::client("bind to the source address"))?;
     // Port 0 is none to connect to; the route does not depend on it.
-    let to = SocketAddr::new(shot.to.ip(), shot.to.port().max(1));
-    socket.connect(to).map_err(|source| ProbeError::NoRoute { address: to.ip(), source })
+    let to = SocketAddr::new(shot.dialled().ip(), shot.to.port().max(1));
+    match socket.connect(to) {
+        // A service without a backend, where sockets are translated: the word of somebody.
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        connected => connected.map_err(|source| ProbeError::NoRoute { address: shot.to.ip(), source }),
+    }
 }
 
 /// Whether an error is the word of an ICMP message or a reset.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs a scenario over a subject: builds it, lets the ends answer, takes the steps, compares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use netlink::Route;
 
+use super::answer::Answer;
 use super::cluster::{Cluster, Controls};
 use super::ends::Ends;
-use super::file::{self, Family, Load, Probe, Scenario, Step, Target};
+use super::file::{self, Answered, Family, Load, Probe, Scenario, Step, Target};
 use super::load::Running;
-use super::probe::{Outcome, ProbeError, Shot, send};
+use super::probe::{Outcome, Seen, Shot, send};
 use crate::lab::Lab;
 use crate::subject::{BuildError, Built, build, find};
 
@@ -81,7 +82,10 @@ fn over_cluster(
         Ok(cluster) => cluster,
         Err(error) => return Verdict::Failed(vec![format!("build the pods: {error}")]),
     };
-    let (ends, controls) = cluster.split(spec);
+    let (ends, mut controls) = cluster.split(spec);
+    if let Err(error) = controls.apply(&scenario.manifests, &ends) {
+        return Verdict::Failed(vec![format!("apply the manifests: {error}")]);
+    }
     take_steps(scenario, &ends, Some(controls), stop)
 }
 
@@ -136,7 +140,7 @@ pub(super) fn take_steps(
                 Ok(())
             }
             other => match &mut controls {
-                Some(controls) => controls.perform(other).map_err(|error| error.to_string()),
+                Some(controls) => controls.perform(other, ends).map_err(|error| error.to_string()),
                 None => Err("the subject has no agent".into()),
             },
         };
@@ -153,39 +157,75 @@ pub(super) fn take_steps(
 
 fn start(load: &Load, ends: &Ends<'_>) -> Result<Running, String> {
     let to = ends.address(&load.to, load.family, Some(load.port))?;
-    let running = Running::start(ends.netns(&load.from)?, to, load.kind);
+    let running = Running::start(ends.origin(&load.from)?, to, load.kind);
     running.map_err(|reason| format!("load {} from {} to {}: {reason}", load.name, load.from, load.to))
 }
 
 /// Sends a probe as often as it says; each time the outcome must be what is expected.
 fn check(probe: &Probe, ends: &Ends<'_>, stop: &AtomicBool) -> Result<(), String> {
-    let expected = Outcome::from(probe.expect);
     let shot = Shot {
         kind: probe.kind,
         source: probe.source,
         to: ends.address(&probe.to, probe.family, probe.port)?,
         size: probe.size,
         within: probe.within,
+        manner: probe.manner,
     };
-    let netns = ends.netns(&probe.from)?;
-    for time in 1..=probe.count {
-        let begin = Instant::now();
-        let sent = netns.run(|| send(&shot)).unwrap_or_else(|e| Err(ProbeError::NetNs(e)));
-        let outcome = sent.map_err(|e| format!("{e}{}", which(time, probe.count)))?;
-        if outcome != expected {
-            let ms = begin.elapsed().as_secs_f64() * 1000.0;
-            return Err(format!(
-                "expected {}, was {} after {ms:.1} ms{}",
-                expected.name(),
-                outcome.name(),
-                which(time, probe.count)
-            ));
+    // One thread for all of them: it enters a control group only once.
+    let all = || -> Result<BTreeSet<String>, String> {
+        let mut answered = BTreeSet::new();
+        for time in 1..=probe.count {
+            let checked = check_once(probe, &shot, ends, &mut answered);
+            checked.map_err(|reason| format!("{reason}{}", which(time, probe.count)))?;
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
         }
-        if stop.load(Ordering::Relaxed) {
-            break;
+        Ok(answered)
+    };
+    let answered = ends.origin(&probe.from)?.run(all).map_err(|e| e.to_string())??;
+    match &probe.answered {
+        Answered::ByEachOf(wanted) if !stop.load(Ordering::Relaxed) => {
+            match wanted.iter().find(|end| !answered.contains(&end.0)) {
+                Some(end) => Err(format!("{end} has not answered once in {} times", probe.count)),
+                None => Ok(()),
+            }
         }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Sends a probe once from the calling thread. `answered` has those who answered before.
+fn check_once(
+    probe: &Probe,
+    shot: &Shot,
+    ends: &Ends<'_>,
+    answered: &mut BTreeSet<String>,
+) -> Result<(), String> {
+    let expected = Outcome::from(probe.expect);
+    let begin = Instant::now();
+    let Seen { outcome, answer } = send(shot).map_err(|e| e.to_string())?;
+    if outcome != expected {
+        let ms = begin.elapsed().as_secs_f64() * 1000.0;
+        return Err(format!("expected {}, was {} after {ms:.1} ms", expected.name(), outcome.name()));
+    }
+    let Some(Answer { by, seen }) = answer else { return Ok(()) };
+    let wanted = match &probe.answered {
+        Answered::Anyhow => true,
+        Answered::By(end) => end.0 == by,
+        Answered::ByOneOf(wanted) | Answered::ByEachOf(wanted) => wanted.iter().any(|end| end.0 == by),
+        Answered::Same => answered.is_empty() || answered.contains(&by),
+    };
+    if !wanted {
+        return Err(format!("{by} answered"));
+    }
+    answered.insert(by);
+    match &probe.seen_from {
+        Some(from) if !ends.is_of(from, seen.ip())? => {
+            Err(format!("whoever answered saw {}, and should have seen {from}", seen.ip()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn which(time: u32, count: u32) -> String {

@@ -9,7 +9,9 @@ use crate::record::Scale;
 /// Policies that select the server, in the points of the series `calico-like`.
 const POLICIES: [u32; 3] = [0, 100, 1000];
 /// Services, in the points of the series `kube-proxy-like`.
-const SERVICES: [u32; 4] = [1, 100, 1000, 5000];
+const KUBE_PROXY_SERVICES: [u32; 5] = [1, 100, 1000, 5000, 10_000];
+/// Services, in the points of our own series.
+const SERVICES: [u32; 4] = [1, 100, 1000, 10_000];
 
 const FLANNEL: [Capability; 9] = [
     Capability::Veth,
@@ -26,7 +28,8 @@ const FLANNEL: [Capability; 9] = [
 const IPVLAN: [Capability; 4] =
     [Capability::Ipvlan, Capability::Veth, Capability::Plugin("ipvlan"), Capability::Plugin("host-local")];
 
-const CILIATE: [Capability; 3] = [Capability::Agent, Capability::Veth, Capability::Classifier];
+const CILIATE: [Capability; 4] =
+    [Capability::Agent, Capability::Veth, Capability::Classifier, Capability::ControlGroup];
 
 const CALICO: [Capability; 13] = [
     Capability::Veth,
@@ -143,7 +146,9 @@ pub fn catalogue() -> Vec<SubjectSpec> {
         ),
     ]);
     specs.extend(POLICIES.map(calico_like));
-    specs.extend(SERVICES.map(kube_proxy_like));
+    specs.extend(SERVICES.map(ciliate_service));
+    specs.extend(SERVICES.map(ciliate_service_packet));
+    specs.extend(KUBE_PROXY_SERVICES.map(kube_proxy_like));
     specs
 }
 
@@ -183,6 +188,33 @@ fn calico_like(policies: u32) -> SubjectSpec {
     }
 }
 
+fn ciliate_service(services: u32) -> SubjectSpec {
+    let how = "the client's sockets are connected to the backend at once, by our agent's programs on sockets";
+    ciliate_services("ciliate-service", services, how, ciliate::service)
+}
+
+fn ciliate_service_packet(services: u32) -> SubjectSpec {
+    let how = "translated packet by packet (--bpf-lb-sock=false)";
+    ciliate_services("ciliate-service-packet", services, how, ciliate::service_packet)
+}
+
+fn ciliate_services(series: &str, services: u32, how: &str, builder: Builder) -> SubjectSpec {
+    let number = match services {
+        1 => "one service".into(),
+        n => format!("{n} services, the measured one in the middle"),
+    };
+    SubjectSpec {
+        scale: point(series, "services", services),
+        workloads: &[WorkloadKind::TcpCrr],
+        ..plain(
+            &format!("{series}-{services}"),
+            &format!("As ciliate-veth, the client dials a ClusterIP: {how}; {number}."),
+            &CILIATE,
+            builder,
+        )
+    }
+}
+
 fn kube_proxy_like(services: u32) -> SubjectSpec {
     let series = "kube-proxy-like";
     let position = match services {
@@ -217,10 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn emulations_say_so_and_are_points_of_a_series() {
+    fn emulations_say_so_and_points_of_a_series_are_named_by_their_size() {
         for spec in catalogue() {
             assert_eq!(spec.emulation, spec.description.contains("Emulation"), "{}", spec.name);
-            assert_eq!(spec.emulation, spec.scale.is_some(), "{}", spec.name);
             if let Some(scale) = &spec.scale {
                 assert_eq!(spec.name, format!("{}-{}", scale.series, scale.count));
             }

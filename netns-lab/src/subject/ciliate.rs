@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Our own agent on one node, two pods attached by its CNI plugin: without policy, with one, and with many entries.
+//! Our own agent on one node, two pods attached by its CNI plugin: without policy, with one, with many entries, and with
+//! services.
 
 use std::fmt::Write as _;
 
 use super::{BuildError, Parts, Site};
-use crate::agent::{AgentOptions, Ground, LabelMap, Manifest, PodName, documents, pod_manifest};
+use crate::agent::{
+    AgentOptions, Ground, LabelMap, Manifest, PodName, ServiceManifest, documents, pod_manifest,
+    services_elsewhere,
+};
 use crate::lab::{Namespace, Pod};
 use crate::plan::WorkloadKind;
+use crate::rules::kube_proxy::{cluster_ip, measured};
 
 /// Entries of the policy maps of `ciliate-veth-policy-10000`: half for each direction.
 const ENTRIES: u32 = 10_000;
@@ -14,20 +19,62 @@ const ENTRIES: u32 = 10_000;
 const PORTS_OF_A_RULE: usize = 40;
 
 pub(super) fn veth(site: &Site<'_>) -> Result<Parts, BuildError> {
-    two_pods(site, None, 0)
+    two_pods(site, &[])
 }
 
 pub(super) fn veth_policy(site: &Site<'_>) -> Result<Parts, BuildError> {
-    two_pods(site, Some(workload_policies()), 1)
+    with_policies(site, &workload_policies(), 1)
 }
 
 pub(super) fn veth_policy_10000(site: &Site<'_>) -> Result<Parts, BuildError> {
-    two_pods(site, Some(format!("{}{}", workload_policies(), filler(ENTRIES / 2))), ENTRIES)
+    with_policies(site, &format!("{}{}", workload_policies(), filler(ENTRIES / 2)), ENTRIES)
 }
 
 /// `entries`: how many each policy map must have in the end.
-fn two_pods(site: &Site<'_>, policies: Option<String>, entries: u32) -> Result<Parts, BuildError> {
-    let Ground { mut agent, node, world } = Ground::build(site.lab, &site.place, AgentOptions::default())?;
+fn with_policies(site: &Site<'_>, text: &str, entries: u32) -> Result<Parts, BuildError> {
+    let mut parts = two_pods(site, &[])?;
+    if let Some(agent) = &mut parts.agent {
+        agent.apply_policy(&Manifest { name: "policies", text })?;
+        agent.check_policy_entries(entries)?;
+    }
+    Ok(parts)
+}
+
+/// A ClusterIP in front of the server, and the others that this point of the series has; sockets are translated.
+pub(super) fn service(site: &Site<'_>) -> Result<Parts, BuildError> {
+    with_services(site, &[])
+}
+
+/// As [`service`], packet by packet.
+pub(super) fn service_packet(site: &Site<'_>) -> Result<Parts, BuildError> {
+    with_services(site, &["--bpf-lb-sock=false"])
+}
+
+fn with_services(site: &Site<'_>, flags: &[&str]) -> Result<Parts, BuildError> {
+    let mut parts = two_pods(site, flags)?;
+    let (services, server) = (site.count(), parts.server().address());
+    let number = measured(services);
+    // At the servers' own ports, so that each workload has one.
+    let ports = WorkloadKind::ALL.map(|kind| (kind.port(), protocol(kind), kind.port()));
+    let service = ServiceManifest { name: "server", cluster_ip: cluster_ip(number), ports: &ports };
+    let others: Vec<u32> = (0..services).filter(|other| *other != number).collect();
+    let mut files = services_elsewhere(&others, 1);
+    files.push(("server".into(), documents(&[service.service(), service.slice([server])])));
+    if let Some(agent) = &mut parts.agent {
+        agent.apply_files(&files)?;
+        agent.check_services(services)?;
+    }
+    Ok(Parts { service: Some((service.cluster_ip.into(), None)), ..parts })
+}
+
+fn protocol(kind: WorkloadKind) -> &'static str {
+    if kind == WorkloadKind::UdpRr { "UDP" } else { "TCP" }
+}
+
+fn two_pods(site: &Site<'_>, flags: &[&str]) -> Result<Parts, BuildError> {
+    let flags = flags.iter().map(|flag| (*flag).into()).collect();
+    let options = AgentOptions { flags, ..AgentOptions::default() };
+    let Ground { agent, node, world, .. } = Ground::build(site.lab, &site.place, options)?;
     let pods = ["client", "server"].map(|role| PodName { namespace: "default".into(), name: role.into() });
     let manifests = pods.each_ref().map(|pod| {
         let labels = LabelMap::from([("app".into(), pod.name.clone())]);
@@ -38,10 +85,6 @@ fn two_pods(site: &Site<'_>, policies: Option<String>, entries: u32) -> Result<P
         Ok(agent.attach(Namespace::create(site.lab, &site.name(&pod.name))?, pod)?)
     };
     let [client, server] = [attach(&pods[0])?, attach(&pods[1])?];
-    if let Some(text) = policies {
-        agent.apply_policy(&Manifest { name: "policies", text: &text })?;
-        agent.check_policy_entries(entries)?;
-    }
     Ok(Parts {
         client,
         server: Some(server),
@@ -57,10 +100,7 @@ fn two_pods(site: &Site<'_>, policies: Option<String>, entries: u32) -> Result<P
 fn workload_policies() -> String {
     let ports: String = WorkloadKind::ALL
         .iter()
-        .map(|kind| {
-            let protocol = if *kind == WorkloadKind::UdpRr { "UDP" } else { "TCP" };
-            format!("{{port: \"{}\", protocol: {protocol}}}, ", kind.port())
-        })
+        .map(|kind| format!("{{port: \"{}\", protocol: {}}}, ", kind.port(), protocol(*kind)))
         .collect();
     let ports = ports.trim_end_matches(", ");
     let policy = |role: &str, peer: &str, (open, peers): (&str, &str), closed: &str| {

@@ -18,7 +18,7 @@ pub(super) fn kube_proxy_like(site: &Site<'_>) -> Result<Parts, BuildError> {
     attach(&node, &server, "veth-server", None, MTU)?;
     site.restore(&node, &rules(services, NETWORK, SERVER, WorkloadKind::TcpCrr.port()))?;
     let service: Ipv4Addr = cluster_ip(measured(services));
-    let service = Some((service.into(), SERVICE_PORT));
+    let service = Some((service.into(), Some(SERVICE_PORT)));
     Ok(Parts {
         client,
         server: Some(server),

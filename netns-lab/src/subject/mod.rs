@@ -102,8 +102,8 @@ pub(crate) struct Parts {
     pub nodes: Vec<Node>,
     /// What is beyond the node, where that matters.
     pub world: Option<Namespace>,
-    /// The client dials this instead of the server's own address and port.
-    pub service: Option<(IpAddr, u16)>,
+    /// The client dials this instead of the server's own address and port; without a port, the server's.
+    pub service: Option<(IpAddr, Option<u16>)>,
     /// Packets pass the FORWARD chain of the first node.
     pub forwards: bool,
 }
@@ -246,10 +246,11 @@ impl Parts {
         Ok(Pair {
             client: self.client.netns().try_clone()?,
             server: server.netns().try_clone()?,
+            seat: self.agent.as_ref().map(|agent| agent.seat().clone()),
             client_interface: self.client.interface().into(),
             listen: server.address(),
             dial: self.service.map_or(server.address(), |(address, _)| address),
-            dial_port: self.service.map(|(_, port)| port),
+            dial_port: self.service.and_then(|(_, port)| port),
         })
     }
 }

@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use netlink::{NetNs, NetNsError};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use crate::lab::Origin;
 use crate::pair::Pair;
 use crate::plan::WorkloadKind;
 
@@ -33,18 +33,18 @@ pub(super) fn check(pair: &Pair, subject: &str) -> Result<(), Unreachable> {
         move |source| Unreachable { subject, step, source }
     };
     let listener =
-        inside(&pair.server, || listener(listen)).map_err(fail(format!("listening on {listen}")))?;
+        inside(pair.server_origin(), || listener(listen)).map_err(fail(format!("listening on {listen}")))?;
     std::thread::scope(|s| {
         let server = s.spawn(|| echo(&listener));
-        let client = inside(&pair.client, || exchange(dial));
+        let client = inside(pair.client_origin(), || exchange(dial));
         let server = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         client.map_err(fail(format!("a connection from client to server ({dial})")))?;
         server.map_err(fail(format!("answering at {listen}")))
     })
 }
 
-fn inside<T: Send>(netns: &NetNs, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    netns.run(f).unwrap_or_else(|e: NetNsError| Err(io::Error::other(e)))
+fn inside<T: Send>(origin: Origin<'_>, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    origin.run(f).unwrap_or_else(|e| Err(io::Error::other(e)))
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {

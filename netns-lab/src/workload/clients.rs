@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The client's threads: one per connection, each of which holds that connection of every subject.
+//! The client's threads: one per connection and control group, each of which holds that connection of every subject whose
+//! client is in that group. Most subjects' clients are in none. One that had to move for each slice would be in its way.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
@@ -11,6 +12,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use super::client::{Buffers, Client, ClientError, Span};
 use super::cpu::{Scheduler, pin, thread_cpu_ns};
 use super::watchdog::{Watched, watch_this_thread};
+use crate::lab::Seat;
 use crate::plan::WorkloadSpec;
 
 /// What one connection did in one slice.
@@ -46,7 +48,10 @@ impl Worker<'_> {
 
 /// The threads of a phase. They end when this is dropped.
 pub struct Clients<'scope> {
-    workers: Vec<Worker<'scope>>,
+    /// One per connection, for each control group.
+    teams: Vec<Vec<Worker<'scope>>>,
+    /// Which of them each subject has.
+    team_of: Vec<usize>,
     spare: Vec<Vec<u64>>,
     transactions: u32,
     stall: Duration,
@@ -61,50 +66,62 @@ pub enum ClientsError {
     /// A thread could not be placed.
     #[error(transparent)]
     Cpu(#[from] super::CpuError),
+    /// A thread could not enter its control group.
+    #[error(transparent)]
+    Seat(#[from] crate::lab::LabError),
     /// A thread ended on its own.
     #[error("a client thread has died")]
     Died,
 }
 
 impl<'scope> Clients<'scope> {
-    /// Starts a thread for each row of `connections`; a row holds one client per subject. A connection that gets no further
-    /// for `stall` has failed.
+    /// Starts threads for each row of `connections`; a row holds one client per subject. `seats` are the control groups of
+    /// the subjects, `place` is where and how the threads run. A connection that gets no further for `stall` has failed.
     ///
     /// # Errors
     /// [`ClientsError`].
     pub fn start<'env: 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         spec: &WorkloadSpec,
-        cpu: usize,
-        scheduler: Scheduler,
+        place: (usize, Scheduler),
         stall: Duration,
+        seats: &[Option<Seat>],
         connections: Vec<Vec<Client<'env>>>,
     ) -> Result<Self, ClientsError> {
-        let barrier = Arc::new(Barrier::new(connections.len()));
+        let mut groups: Vec<&Option<Seat>> = Vec::new();
+        let mut team_of = Vec::with_capacity(seats.len());
+        for seat in seats {
+            let known = groups.iter().position(|group| *group == seat);
+            team_of.push(known.unwrap_or(groups.len()));
+            if known.is_none() {
+                groups.push(seat);
+            }
+        }
         let transactions = spec.transactions_per_slice;
-        let mut clients = Self { workers: Vec::new(), spare: Vec::new(), transactions, stall };
+        let barriers: Vec<_> = groups.iter().map(|_| Arc::new(Barrier::new(connections.len()))).collect();
+        let teams = groups.iter().map(|_| Vec::with_capacity(connections.len())).collect();
+        let mut clients = Self { teams, team_of, spare: Vec::new(), transactions, stall };
         for row in connections {
-            let (commands, inbox) = channel();
-            let (outbox, reports) = channel();
-            let (ready, placed) = channel();
-            let mut buffers = Buffers::new(spec);
-            let barrier = barrier.clone();
-            let thread = std::thread::Builder::new()
-                .name("client".into())
-                .stack_size(256 * 1024)
-                .spawn_scoped(scope, move || {
-                    let place = pin(cpu).and_then(|()| scheduler.apply()).map(|()| watch_this_thread());
-                    let watched = place.as_ref().ok().cloned();
-                    if let (Ok(()), Some(watched)) = (ready.send(place), watched) {
-                        work(row, &inbox, &outbox, &barrier, transactions, &mut buffers, &watched);
-                    }
-                })
-                .map_err(ClientsError::Thread)?;
-            let watched = placed.recv().map_err(|_| ClientsError::Died)??;
-            clients.workers.push(Worker { watched, commands, reports, thread });
+            // Each thread has the clients of its group, at the places that they have among all subjects.
+            let mut shares: Vec<Vec<Option<Client<'env>>>> = groups.iter().map(|_| Vec::new()).collect();
+            for (client, team) in row.into_iter().zip(&clients.team_of) {
+                shares.iter_mut().for_each(|share| share.push(None));
+                if let Some(place) = shares[*team].last_mut() {
+                    *place = Some(client);
+                }
+            }
+            for (team, share) in shares.into_iter().enumerate() {
+                let worker = worker(scope, spec, place, groups[team].clone(), &barriers[team], share)?;
+                clients.teams[team].push(worker);
+            }
             clients.spare.push(Vec::with_capacity(transactions as usize));
         }
         Ok(clients)
+    }
+
+    /// The threads that have the connections of a subject.
+    fn workers(&self, subject: usize) -> &[Worker<'scope>] {
+        self.team_of.get(subject).and_then(|team| self.teams.get(*team)).map_or(&[], Vec::as_slice)
     }
 
     /// Connects all connections of a subject; the first failure is returned.
@@ -113,7 +130,7 @@ impl<'scope> Clients<'scope> {
     /// [`ClientsError::Died`]; the inner result is the subject's own failure.
     pub fn connect(&mut self, subject: usize) -> Result<Result<(), ClientError>, ClientsError> {
         let mut result = Ok(());
-        for worker in &self.workers {
+        for worker in self.workers(subject) {
             worker.commands.send(Command::Connect { subject }).map_err(|_| ClientsError::Died)?;
             // One after the other: a thousand SYNs at once would overflow queues that are not under test.
             if let Err(error) = worker.report(self.stall)? {
@@ -128,13 +145,14 @@ impl<'scope> Clients<'scope> {
     /// # Errors
     /// [`ClientsError::Died`]; the inner result is the subject's own failure.
     pub fn slice(&mut self, subject: usize) -> Result<Result<Vec<SliceReport>, ClientError>, ClientsError> {
-        for worker in &self.workers {
-            let latencies =
-                self.spare.pop().unwrap_or_else(|| Vec::with_capacity(self.transactions as usize));
+        let mut spare = std::mem::take(&mut self.spare);
+        let workers = self.workers(subject);
+        for worker in workers {
+            let latencies = spare.pop().unwrap_or_else(|| Vec::with_capacity(self.transactions as usize));
             worker.commands.send(Command::Slice { subject, latencies }).map_err(|_| ClientsError::Died)?;
         }
-        let mut result = Ok(Vec::with_capacity(self.workers.len()));
-        for worker in &self.workers {
+        let mut result = Ok(Vec::with_capacity(workers.len()));
+        for worker in workers {
             match worker.report(self.stall)? {
                 Ok(report) => {
                     if let Ok(reports) = &mut result {
@@ -144,6 +162,7 @@ impl<'scope> Clients<'scope> {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        self.spare = spare;
         Ok(result)
     }
 
@@ -157,7 +176,7 @@ impl<'scope> Clients<'scope> {
 
     /// Ends the threads and waits for them; their connections close.
     pub fn finish(self) {
-        for worker in self.workers {
+        for worker in self.teams.into_iter().flatten() {
             drop(worker.commands);
             // A panic has been printed already, and has been reported as `Died`.
             let _ = worker.thread.join();
@@ -165,8 +184,43 @@ impl<'scope> Clients<'scope> {
     }
 }
 
+/// Starts a thread, and waits until it is where it belongs.
+fn worker<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    spec: &WorkloadSpec,
+    (cpu, scheduler): (usize, Scheduler),
+    seat: Option<Seat>,
+    barrier: &Arc<Barrier>,
+    row: Vec<Option<Client<'env>>>,
+) -> Result<Worker<'scope>, ClientsError> {
+    let (commands, inbox) = channel();
+    let (outbox, reports) = channel();
+    let (ready, placed) = channel();
+    let mut buffers = Buffers::new(spec);
+    let (barrier, transactions) = (barrier.clone(), spec.transactions_per_slice);
+    let thread = std::thread::Builder::new()
+        .name("client".into())
+        .stack_size(256 * 1024)
+        .spawn_scoped(scope, move || {
+            let place = || {
+                seat.as_ref().map_or(Ok(()), Seat::take)?;
+                pin(cpu)?;
+                scheduler.apply()?;
+                Ok::<_, ClientsError>(watch_this_thread())
+            };
+            let place = place();
+            let watched = place.as_ref().ok().cloned();
+            if let (Ok(()), Some(watched)) = (ready.send(place), watched) {
+                work(row, &inbox, &outbox, &barrier, transactions, &mut buffers, &watched);
+            }
+        })
+        .map_err(ClientsError::Thread)?;
+    let watched = placed.recv().map_err(|_| ClientsError::Died)??;
+    Ok(Worker { watched, commands, reports, thread })
+}
+
 fn work(
-    mut row: Vec<Client<'_>>,
+    mut row: Vec<Option<Client<'_>>>,
     inbox: &Receiver<Command>,
     outbox: &Sender<Result<SliceReport, ClientError>>,
     barrier: &Barrier,
@@ -175,10 +229,12 @@ fn work(
     watched: &Watched,
 ) {
     while let Ok(command) = inbox.recv() {
+        let (Command::Connect { subject } | Command::Slice { subject, .. }) = command;
+        // Of another thread: asked for by nobody.
+        let Some(client) = row.get_mut(subject).and_then(Option::as_mut) else { return };
         let report = match command {
-            Command::Connect { subject } => row[subject].connect().map(|()| SliceReport::default()),
-            Command::Slice { subject, latencies } => {
-                let client = &mut row[subject];
+            Command::Connect { .. } => client.connect().map(|()| SliceReport::default()),
+            Command::Slice { latencies, .. } => {
                 let prepared = client.prepare();
                 // Every thread comes here, also one that has failed: the others wait for it.
                 barrier.wait();

@@ -16,6 +16,7 @@ use super::serve::{Endpoint, Order};
 use super::server::{Server, ServerError};
 use super::tally::Tally;
 use super::turns;
+use crate::lab::Seat;
 use crate::pair::Pair;
 use crate::plan::Phase;
 use crate::record::{Cell, NotRun};
@@ -126,6 +127,7 @@ pub fn measure(
             .iter()
             .map(|subject| Endpoint {
                 netns: shared_path(&subject.pair.server),
+                cgroup: subject.pair.seat.as_ref().map(|seat| seat.path().into()),
                 listen: subject.pair.listen_address(spec.kind),
             })
             .collect(),
@@ -146,8 +148,9 @@ pub fn measure(
                     .collect()
             })
             .collect();
-        let clients =
-            Clients::start(scope, spec, cores.client, options.scheduler, options.stall, connections)?;
+        let seats: Vec<Option<Seat>> = subjects.iter().map(|subject| subject.pair.seat.clone()).collect();
+        let place = (cores.client, options.scheduler);
+        let clients = Clients::start(scope, spec, place, options.stall, &seats, connections)?;
         let mut engine = Engine { phase, options, server, clients, runners };
         let interrupted = engine.connect().and_then(|()| engine.rounds(progress));
         engine.finish(interrupted)

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::client::sequence_bytes;
 use super::cpu::{Scheduler, pin};
 use super::socket::{self, Received};
+use crate::lab::{Origin, Seat};
 use crate::plan::{WorkloadKind, WorkloadSpec};
 
 /// What a server process is to serve.
@@ -39,6 +40,8 @@ pub struct Order {
 pub struct Endpoint {
     /// Path of the namespace, valid for the server process.
     pub netns: PathBuf,
+    /// The control group that it is served from, if there is one.
+    pub cgroup: Option<PathBuf>,
     /// Where to listen within it.
     pub listen: SocketAddr,
 }
@@ -105,7 +108,8 @@ fn speak(replies: &Receiver<Reply>, mut output: impl Write) {
 /// Listens in the endpoint's namespace and starts its threads there; returns their ids once all are in place.
 fn start(order: &Order, index: usize, endpoint: &Endpoint, say: &Sender<Reply>) -> Result<Vec<i32>, String> {
     let namespace = NetNs::open(&endpoint.netns).map_err(|e| e.to_string())?;
-    let started = namespace.run(|| -> Result<Vec<i32>, String> {
+    let seat = endpoint.cgroup.as_deref().map(Seat::at);
+    let started = (Origin { netns: &namespace, seat: seat.as_ref() }).run(|| -> Result<Vec<i32>, String> {
         let listen =
             if order.workload.kind == WorkloadKind::UdpRr { socket::bound_udp } else { socket::listening };
         let socket = listen(endpoint.listen).map_err(|e| format!("listen at {}: {e}", endpoint.listen))?;
@@ -115,7 +119,7 @@ fn start(order: &Order, index: usize, endpoint: &Endpoint, say: &Sender<Reply>) 
     started.map_err(|e| e.to_string())?
 }
 
-/// One thread; it inherits the namespace of the one that starts it.
+/// One thread; it inherits the namespace and the control group of the one that starts it.
 fn start_thread(
     order: &Order,
     endpoint: usize,

@@ -177,32 +177,44 @@ fn curves(
     Ok(())
 }
 
+/// A series of subjects: its name, and its points by count.
+type Series<'a> = (&'a str, Vec<(u32, &'a str)>);
+
+/// One chart for all series that count the same thing.
 fn sizes(out: &mut String, run: &RunAnalysis<'_>) -> Result<(), ChartError> {
-    let mut series: BTreeMap<(&str, &str), Vec<(u32, &str)>> = BTreeMap::new();
+    let mut units: BTreeMap<&str, Vec<Series<'_>>> = BTreeMap::new();
     for subject in &run.record.subjects {
         if let Some(scale) = &subject.scale {
-            series.entry((&scale.series, &scale.unit)).or_default().push((scale.count, &subject.name));
+            let all = units.entry(&scale.unit).or_default();
+            let known = all.iter().position(|(name, _)| *name == scale.series);
+            let index = known.unwrap_or(all.len());
+            if known.is_none() {
+                all.push((&scale.series, Vec::new()));
+            }
+            all[index].1.push((scale.count, &subject.name));
         }
     }
-    for ((name, unit), mut members) in series {
-        members.sort_unstable();
-        let line = |group: &Group| {
+    for (unit, mut series) in units {
+        series.iter_mut().for_each(|(_, members)| members.sort_unstable());
+        let line = |group: &Group, (name, members): &Series<'_>| {
             let points: Vec<_> = members
                 .iter()
                 .filter_map(|(count, subject)| Some((*count, group.row(subject)?.figures()?.ratio?)))
                 .collect();
-            (points.len() > 1).then(|| ScaleLine { name: group.placement.to_string(), points })
+            (points.len() > 1).then(|| ScaleLine { name: format!("{name}, {}", group.placement), points })
         };
         let panel = |workload: WorkloadKind| {
             let groups = run.groups.iter().filter(|g| g.workload == workload);
-            ScalePanel { title: workload.to_string(), lines: groups.filter_map(line).collect() }
+            let lines = groups.flat_map(|group| series.iter().filter_map(|one| line(group, one)));
+            ScalePanel { title: workload.to_string(), lines: lines.collect() }
         };
         let mut panels: Vec<ScalePanel> = WorkloadKind::ALL.into_iter().map(panel).collect();
         panels.retain(|p| !p.lines.is_empty());
         if panels.is_empty() {
             continue;
         }
-        let title = format!("{name}: cost against number of {unit}");
+        let names: Vec<&str> = series.iter().map(|(name, _)| *name).collect();
+        let title = format!("{}: cost against number of {unit}", names.join(", "));
         let _ = writeln!(out, "<h3>{}</h3>", super::escape(&title));
         let svg = scale::draw(&title, &format!("number of {unit}"), &panels)?;
         figure(

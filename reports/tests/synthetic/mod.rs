@@ -33,6 +33,15 @@ pub const SUBJECTS: [(&str, bool, f64, f64); 20] = [
     ("macvlan", false, 0.83, 0.84),
 ];
 
+/// Subjects of services, beside those: only some tests have them.
+pub const SERVICES: [(&str, bool, f64, f64); 5] = [
+    ("ciliate-veth", false, 0.88, 0.9),
+    ("ciliate-service-1", false, 0.88, 0.909),
+    ("ciliate-service-10000", false, 0.88, 0.911),
+    ("ciliate-service-packet-1", false, 0.9, 0.94),
+    ("ciliate-service-packet-10000", false, 0.9, 1.0),
+];
+
 /// How the synthetic machine behaves.
 #[derive(Clone, Copy)]
 pub struct Machine {
@@ -81,7 +90,7 @@ fn base_ns(kind: WorkloadKind, placement: Placement) -> f64 {
 }
 
 fn ratio(subject: &str, kind: WorkloadKind) -> f64 {
-    let found = SUBJECTS.iter().find(|s| s.0 == subject);
+    let found = SUBJECTS.iter().chain(&SERVICES).find(|s| s.0 == subject);
     let (rr, crr) = found.map_or((1.0, 1.0), |s| (s.2, s.3));
     match kind {
         WorkloadKind::TcpRr => rr,
@@ -156,15 +165,19 @@ fn cell(
     }
 }
 
+fn of_services(subject: &str) -> bool {
+    subject.starts_with("kube-proxy-like") || subject.starts_with("ciliate-service")
+}
+
 /// Services are for new connections only.
 pub fn takes_part(subject: &str, kind: WorkloadKind) -> bool {
-    kind == WorkloadKind::TcpCrr || !subject.starts_with("kube-proxy-like")
+    kind == WorkloadKind::TcpCrr || !of_services(subject)
 }
 
 pub fn info(name: &str) -> SubjectInfo {
     let emulation = SUBJECTS.iter().any(|s| s.0 == name && s.1);
     let scale = name.rsplit_once('-').and_then(|(series, count)| {
-        let unit = if series == "kube-proxy-like" { "services" } else { "policies" };
+        let unit = if of_services(series) { "services" } else { "policies" };
         Some(Scale { series: series.to_owned(), unit: unit.to_owned(), count: count.parse().ok()? })
     });
     SubjectInfo {

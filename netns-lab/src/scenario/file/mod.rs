@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The format of a scenario's file. What is not understood is refused with its line; nothing is guessed.
 
+mod placeholder;
 mod probe;
 mod step;
 mod topology;
@@ -10,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
 
-pub use probe::{End, Expectation, Family, HOST, Kind, Probe, Target, WORLD};
-pub use step::{Load, LoadExpectation, LoadKind, Policy, SetLabels, Step, StopLoad};
+pub use placeholder::{Placeholder, resolve};
+pub use probe::{Answered, End, Expectation, Family, HOST, Kind, Manner, Probe, Target, WORLD};
+pub use step::{Churn, Load, LoadExpectation, LoadKind, Policy, SetLabels, Step, StopChurn, StopLoad};
 use topology::Topology;
 pub use topology::{CLUSTER_SUBJECT, Cluster, NamedPort, PodSpec};
 
@@ -33,6 +35,8 @@ pub struct Scenario {
     pub listen: Listen,
     /// Files of policies that stand before anything is sent, by name.
     pub policies: BTreeMap<String, String>,
+    /// Files of manifests that stand before anything is sent, by name; they may name addresses of ends.
+    pub manifests: BTreeMap<String, String>,
     /// What happens, in this order, and what must become of it.
     pub steps: Vec<Step>,
 }
@@ -107,6 +111,8 @@ struct Raw {
     listen: Listen,
     #[serde(default)]
     policies: BTreeMap<String, String>,
+    #[serde(default)]
+    manifests: BTreeMap<String, String>,
     probes: Option<Vec<Probe>>,
     steps: Option<Vec<Step>>,
 }
@@ -124,7 +130,7 @@ impl TryFrom<Raw> for Scenario {
     type Error = String;
 
     fn try_from(raw: Raw) -> Result<Self, String> {
-        let Raw { name, covers, topology, listen, policies, probes, steps } = raw;
+        let Raw { name, covers, topology, listen, policies, manifests, probes, steps } = raw;
         let Topology { subjects, client_addresses, cluster } = topology;
         if name.trim().is_empty() || name.contains('\n') {
             return Err("`name` must be a sentence in one line".into());
@@ -143,7 +149,8 @@ impl TryFrom<Raw> for Scenario {
             (None, Some(steps)) => steps,
             _ => return Err("a scenario must have either `probes` or `steps`".into()),
         };
-        let scenario = Self { name, covers, subjects, client_addresses, cluster, listen, policies, steps };
+        let scenario =
+            Self { name, covers, subjects, client_addresses, cluster, listen, policies, manifests, steps };
         scenario.check()?;
         Ok(scenario)
     }
@@ -164,14 +171,31 @@ impl Scenario {
             return Err("nothing is expected of any probe or load: such a scenario cannot fail".into());
         }
         step::check_order(&self.steps)?;
-        if self.cluster.is_none() && (!self.policies.is_empty() || self.steps.iter().any(Step::needs_agent)) {
-            return Err("policies, labels and faults of the agent need `pods` in the topology".into());
+        let given = !self.policies.is_empty() || !self.manifests.is_empty();
+        if self.cluster.is_none() && (given || self.steps.iter().any(Step::needs_agent)) {
+            return Err(
+                "manifests, policies, labels and faults of the agent need `pods` in the topology".into()
+            );
         }
+        if let Some(name) = self.manifests.keys().find(|name| self.policies.contains_key(*name)) {
+            return Err(format!("{name:?} is in `policies` and in `manifests`"));
+        }
+        let texts = self.manifests.values().map(String::as_str);
+        texts
+            .chain(self.steps.iter().flat_map(Step::manifests))
+            .try_for_each(|text| self.check_text(text))?;
         self.steps.iter().filter_map(Step::ends).try_for_each(|(from, to)| {
             self.check_end(from)?;
             if let Target::End(end) = to { self.check_end(end) } else { Ok(()) }
         })?;
-        self.probes().try_for_each(|probe| self.check_source(probe))?;
+        self.probes().try_for_each(|probe| {
+            self.check_source(probe)?;
+            let seen = probe.seen_from.iter().filter_map(|seen| match seen {
+                Target::End(end) => Some(end),
+                _ => None,
+            });
+            probe.answered.ends().iter().chain(seen).try_for_each(|end| self.check_end(end))
+        })?;
         let pod =
             |name: &String| self.cluster.as_ref().is_some_and(|cluster| cluster.pods.contains_key(name));
         match self.steps.iter().find_map(|step| match step {
@@ -181,6 +205,19 @@ impl Scenario {
             Some(name) => Err(format!("there is no pod {name:?} to set the labels of")),
             None => Ok(()),
         }
+    }
+
+    /// That every end has the address by which a manifest calls it.
+    fn check_text(&self, text: &str) -> Result<(), String> {
+        let ipv6 = self.cluster.as_ref().is_some_and(|cluster| cluster.ipv6);
+        let address = |of: Placeholder<'_>| {
+            self.check_end(&End(of.end.into()))?;
+            match of.family {
+                Family::Ipv6 if !ipv6 => Err(format!("{} has no IPv6 address: `ipv6` is not on", of.end)),
+                _ => Ok(Ipv4Addr::UNSPECIFIED.into()),
+            }
+        };
+        resolve(text, address).map(drop)
     }
 
     fn check_end(&self, end: &End) -> Result<(), String> {

@@ -40,6 +40,50 @@ pub struct Probe {
     pub expect: Expectation,
     /// Until when. After that it counts as dropped.
     pub within: Duration,
+    /// How it is sent.
+    pub manner: Manner,
+    /// Who must answer.
+    pub answered: Answered,
+    /// Whom whoever answers must see: an end, by one of its addresses, or an address.
+    pub seen_from: Option<Target>,
+}
+
+/// How a probe is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// From an IPv6 socket to an IPv4 address, as programs do that listen and connect by one kind of socket.
+    pub mapped: bool,
+    /// UDP without connecting: the destination is said with the datagram, the answer's sender is looked at.
+    pub unconnected: bool,
+    /// Whoever answers is asked who he is and whom he sees.
+    pub ask: bool,
+}
+
+/// Who must answer a probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Answered {
+    /// Nobody in particular.
+    #[default]
+    Anyhow,
+    /// This end, each time.
+    By(End),
+    /// Always the same.
+    Same,
+    /// One of these, each time.
+    ByOneOf(Vec<End>),
+    /// Each of these in turn or not, and nobody else.
+    ByEachOf(Vec<End>),
+}
+
+impl Answered {
+    /// The ends that it names.
+    pub(super) fn ends(&self) -> &[End] {
+        match self {
+            Self::Anyhow | Self::Same => &[],
+            Self::By(end) => std::slice::from_ref(end),
+            Self::ByOneOf(ends) | Self::ByEachOf(ends) => ends,
+        }
+    }
 }
 
 /// What is sent.
@@ -156,15 +200,77 @@ struct RawProbe {
     count: Option<u32>,
     expect: Expectation,
     within_ms: Option<u64>,
+    #[serde(default)]
+    mapped: bool,
+    #[serde(default)]
+    unconnected: bool,
+    answered_by: Option<End>,
+    answered_by_one_of: Option<Vec<End>>,
+    answered_by_each_of: Option<Vec<End>>,
+    seen_from: Option<Target>,
+}
+
+/// The word for whoever answered first.
+const SAME: &str = "same";
+
+impl RawProbe {
+    fn answered(&self) -> Result<Answered, String> {
+        let answered = match (&self.answered_by, &self.answered_by_one_of, &self.answered_by_each_of) {
+            (None, None, None) => Answered::Anyhow,
+            (Some(end), None, None) if end.0 == SAME => Answered::Same,
+            (Some(end), None, None) => Answered::By(end.clone()),
+            (None, Some(ends), None) => Answered::ByOneOf(ends.clone()),
+            (None, None, Some(ends)) => Answered::ByEachOf(ends.clone()),
+            _ => {
+                return Err(
+                    "`answered_by`, `answered_by_one_of` and `answered_by_each_of` exclude each other".into(),
+                );
+            }
+        };
+        let count = self.count.unwrap_or(1) as usize;
+        match &answered {
+            Answered::ByOneOf(ends) | Answered::ByEachOf(ends) if ends.is_empty() => {
+                Err("who answers is said by a list, and it is empty".into())
+            }
+            Answered::Same if count < 2 => {
+                Err("`answered_by: same` needs a `count` of more than one: one is always the same".into())
+            }
+            Answered::ByEachOf(ends) if count < ends.len() => {
+                Err("`count` is less than the ends that must answer".into())
+            }
+            _ => Ok(answered),
+        }
+    }
+
+    fn manner(&self, answered: &Answered) -> Result<Manner, String> {
+        let ask = *answered != Answered::Anyhow || self.seen_from.is_some();
+        if ask && (self.kind == Kind::Icmp || self.expect != Expectation::Allowed) {
+            return Err(
+                "only TCP and UDP that are `allowed` are answered by somebody who can be asked".into()
+            );
+        }
+        if self.unconnected && self.kind != Kind::Udp {
+            return Err("`unconnected` is for UDP".into());
+        }
+        if self.mapped && (self.kind == Kind::Icmp || self.source.is_some()) {
+            return Err("`mapped` is for TCP and UDP without a `source`".into());
+        }
+        Ok(Manner { mapped: self.mapped, unconnected: self.unconnected, ask })
+    }
 }
 
 impl TryFrom<RawProbe> for Probe {
     type Error = String;
 
     fn try_from(raw: RawProbe) -> Result<Self, String> {
+        let answered = raw.answered()?;
+        let manner = raw.manner(&answered)?;
         let RawProbe { kind, from, source, to, family, port, expect, .. } = raw;
         check_port(kind, port, &to)?;
         let family = family_of(family, &to)?;
+        if manner.mapped && family == Family::Ipv6 {
+            return Err("`mapped` is for IPv4".into());
+        }
         // A byte at least: what is sent must be seen to come back.
         let size = within("size", raw.size.unwrap_or(64).into(), 1, MAX_SIZE.into())?;
         let count = within("count", raw.count.unwrap_or(1).into(), 1, MAX_COUNT.into())?;
@@ -188,6 +294,9 @@ impl TryFrom<RawProbe> for Probe {
             count: u32::try_from(count).map_err(|e| e.to_string())?,
             expect,
             within: Duration::from_millis(within_ms),
+            manner,
+            answered,
+            seen_from: raw.seen_from,
         })
     }
 }

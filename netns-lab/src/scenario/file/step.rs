@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::probe::{End, Family, Kind, Probe, Target, check_port, family_of};
+use super::probe::{End, Family, Kind, Probe, Target, check_port, family_of, within};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -17,6 +17,12 @@ pub enum Step {
     ApplyPolicy(Policy),
     /// The file of this name is taken away again.
     DeletePolicy(String),
+    /// A file of any manifests is put before the agent, and the agent comes to have realized it.
+    Apply(Policy),
+    /// The same without waiting for anything; the agent need not run.
+    Put(Policy),
+    /// The file of this name is taken away again.
+    Delete(String),
     /// A pod gets other labels.
     SetLabels(SetLabels),
     /// The agent is killed by SIGKILL.
@@ -31,15 +37,65 @@ pub enum Step {
     StartLoad(Load),
     /// They end, and something is expected of all that were sent.
     StopLoad(StopLoad),
+    /// From here on a file of manifests is written again and again.
+    StartChurn(Churn),
+    /// That ends, once it has happened often enough; the file stays as it was written last.
+    StopChurn(StopChurn),
 }
 
-/// A file of policies.
+/// A file of manifests that changes without end.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawChurn")]
+pub struct Churn {
+    /// By which it is ended.
+    pub name: String,
+    /// The file that is written, by its name.
+    pub file: String,
+    /// How often.
+    pub per_second: u32,
+    /// What is written, in turn.
+    pub manifests: Vec<String>,
+}
+
+/// The end of a churn.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopChurn {
+    /// Which.
+    pub name: String,
+    /// After how many changes.
+    pub changes: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawChurn {
+    name: String,
+    file: String,
+    per_second: u32,
+    manifests: Vec<String>,
+}
+
+impl TryFrom<RawChurn> for Churn {
+    type Error = String;
+
+    fn try_from(raw: RawChurn) -> Result<Self, String> {
+        let RawChurn { name, file, per_second, manifests } = raw;
+        within("per_second", per_second.into(), 1, 1000)?;
+        if manifests.len() < 2 {
+            return Err("`manifests` of a churn must be two at least: nothing changes".into());
+        }
+        Ok(Self { name, file, per_second, manifests })
+    }
+}
+
+/// A file of manifests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Its name, by which it is taken away again.
     pub name: String,
-    /// Manifests of NetworkPolicy and CiliumNetworkPolicy, separated by `---`.
+    /// Manifests, separated by `---`. But for those of `apply-policy`, they name addresses of ends as `${NAME.ipv4}`.
     pub manifest: String,
 }
 
@@ -141,23 +197,65 @@ impl Step {
     }
 }
 
+impl Step {
+    /// The texts in which ends are named by their addresses.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::Apply(policy) | Self::Put(policy) => (Some(policy.manifest.as_str()), &[][..]),
+            Self::StartChurn(churn) => (None, churn.manifests.as_slice()),
+            _ => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(String::as_str))
+    }
+}
+
+/// Things that begin with a step and end with another, by name.
+#[derive(Default)]
+struct Running<'a>(BTreeMap<&'a str, bool>);
+
+impl<'a> Running<'a> {
+    fn start(&mut self, what: &str, name: &'a str) -> Result<(), String> {
+        match self.0.insert(name, true) {
+            None => Ok(()),
+            Some(_) => Err(format!("there are two {what}s of the name {name:?}")),
+        }
+    }
+
+    fn stop(&mut self, what: &str, name: &str) -> Result<(), String> {
+        match self.0.get_mut(name) {
+            Some(running @ true) => {
+                *running = false;
+                Ok(())
+            }
+            _ => Err(format!("no {what} {name:?} is running where it is stopped")),
+        }
+    }
+
+    fn left(&self) -> Option<&str> {
+        self.0.iter().find(|(_, running)| **running).map(|(name, _)| *name)
+    }
+}
+
 /// Checks what only the order of the steps tells: loads that end have begun, an agent that is started was ended.
 pub(super) fn check_order(steps: &[Step]) -> Result<(), String> {
-    let mut loads: BTreeMap<&str, bool> = BTreeMap::new();
+    let (mut loads, mut churns) = (Running::default(), Running::default());
     let mut runs = true;
     for step in steps {
         match step {
-            Step::StartLoad(load) if loads.insert(&load.name, true).is_some() => {
-                return Err(format!("there are two loads of the name {:?}", load.name));
-            }
-            Step::StopLoad(stop) => match loads.get_mut(stop.name.as_str()) {
-                Some(running @ true) => *running = false,
-                _ => return Err(format!("no load {:?} is running where it is stopped", stop.name)),
-            },
+            Step::StartLoad(load) => loads.start("load", &load.name)?,
+            Step::StopLoad(stop) => loads.stop("load", &stop.name)?,
+            Step::StartChurn(churn) => churns.start("churn", &churn.name)?,
+            Step::StopChurn(stop) => churns.stop("churn", &stop.name)?,
             Step::KillAgent | Step::StopAgent | Step::RestartAgent if !runs => {
                 return Err("the agent does not run where it is ended".into());
             }
-            Step::ApplyPolicy(_) | Step::DeletePolicy(_) | Step::SetLabels(_) if !runs => {
+            Step::ApplyPolicy(_)
+            | Step::DeletePolicy(_)
+            | Step::Apply(_)
+            | Step::Delete(_)
+            | Step::SetLabels(_)
+                if !runs =>
+            {
                 return Err("the agent does not run where it has something to do".into());
             }
             Step::KillAgent | Step::StopAgent => runs = false,
@@ -166,8 +264,9 @@ pub(super) fn check_order(steps: &[Step]) -> Result<(), String> {
             _ => {}
         }
     }
-    match loads.into_iter().find(|(_, running)| *running) {
-        Some((name, _)) => Err(format!("load {name:?} is never stopped, so nothing is expected of it")),
-        None => Ok(()),
+    match (loads.left(), churns.left()) {
+        (Some(name), _) => Err(format!("load {name:?} is never stopped, so nothing is expected of it")),
+        (_, Some(name)) => Err(format!("churn {name:?} is never stopped")),
+        _ => Ok(()),
     }
 }

@@ -20,6 +20,8 @@ pub struct Cluster {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Addresses of machines beyond the node.
     pub world: Vec<IpAddr>,
+    /// Addresses that nobody has, and that the machines beyond the node send to the node.
+    pub routed_to_node: Vec<IpAddr>,
     /// IPv6 beside IPv4.
     pub ipv6: bool,
     /// Flags of the agent.
@@ -49,6 +51,9 @@ pub struct NamedPort {
     pub port: u16,
     /// `TCP` or `UDP`.
     pub protocol: String,
+    /// The port of the node that leads to it.
+    #[serde(rename = "hostPort")]
+    pub host_port: Option<u16>,
 }
 
 fn default_namespace() -> String {
@@ -65,6 +70,7 @@ struct RawTopology {
     pods: Option<BTreeMap<String, PodSpec>>,
     namespaces: Option<BTreeMap<String, BTreeMap<String, String>>>,
     world: Option<Vec<IpAddr>>,
+    routed_to_node: Option<Vec<IpAddr>>,
     ipv6: Option<bool>,
     agent_flags: Option<Vec<String>>,
 }
@@ -113,6 +119,7 @@ impl RawTopology {
             let given = [
                 ("namespaces", self.namespaces.is_some()),
                 ("world", self.world.is_some()),
+                ("routed_to_node", self.routed_to_node.is_some()),
                 ("ipv6", self.ipv6.is_some()),
                 ("agent_flags", self.agent_flags.is_some()),
             ];
@@ -133,18 +140,23 @@ impl RawTopology {
         if let Some(name) = pods.keys().find(|name| !good(name)) {
             return Err(format!("{name:?} is no name of a pod: at most 32 of a-z, 0-9 and '-'"));
         }
-        if let Some(name) = pods.keys().find(|name| [HOST, WORLD, "service"].contains(&name.as_str())) {
+        if let Some(name) = pods.keys().find(|name| [HOST, WORLD, "service", "same"].contains(&name.as_str()))
+        {
             return Err(format!("a pod cannot be called {name}"));
         }
         let ipv6 = self.ipv6.unwrap_or(false);
         let world = self.world.unwrap_or_default();
-        if let Some(address) = world.iter().find(|address| address.is_ipv6() && !ipv6) {
-            return Err(format!("`world` has {address}, but `ipv6` is not on"));
+        let routed_to_node = self.routed_to_node.unwrap_or_default();
+        for (field, addresses) in [("world", &world), ("routed_to_node", &routed_to_node)] {
+            if let Some(address) = addresses.iter().find(|address| address.is_ipv6() && !ipv6) {
+                return Err(format!("`{field}` has {address}, but `ipv6` is not on"));
+            }
         }
         Ok(Some(Cluster {
             pods,
             namespaces: self.namespaces.unwrap_or_default(),
             world,
+            routed_to_node,
             ipv6,
             agent_flags: self.agent_flags.unwrap_or_default(),
         }))

@@ -3,6 +3,7 @@
 
 mod format;
 mod probes;
+mod services;
 mod steps;
 mod verdicts;
 

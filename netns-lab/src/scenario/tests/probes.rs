@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::scenario::probe::{Shot, send};
-use crate::scenario::{Kind, Outcome, ProbeError};
+use crate::scenario::{Kind, Manner, Outcome, ProbeError};
 
 fn shot(kind: Kind, to: SocketAddr) -> Shot {
-    Shot { kind, source: None, to, size: 20_000, within: Duration::from_secs(5) }
+    Shot { kind, source: None, to, size: 20_000, within: Duration::from_secs(5), manner: Manner::default() }
 }
 
 /// A port at which nobody listens: one that was just given back.
@@ -33,7 +33,11 @@ fn serve(answer: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, thread
 #[test]
 fn a_closed_port_refuses_tcp_and_udp() {
     for kind in [Kind::Tcp, Kind::Udp] {
-        assert_eq!(send(&shot(kind, closed(kind))).expect("an outcome"), Outcome::Refused, "{kind:?}");
+        assert_eq!(
+            send(&shot(kind, closed(kind))).expect("an outcome").outcome,
+            Outcome::Refused,
+            "{kind:?}"
+        );
     }
 }
 
@@ -42,7 +46,7 @@ fn a_udp_server_that_never_answers_is_a_drop() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let to = silent.local_addr().expect("its address");
     let shot = Shot { within: Duration::from_millis(50), ..shot(Kind::Udp, to) };
-    assert_eq!(send(&shot).expect("an outcome"), Outcome::Dropped);
+    assert_eq!(send(&shot).expect("an outcome").outcome, Outcome::Dropped);
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn a_tcp_server_whose_queue_is_full_is_a_drop() {
     // A backlog of 0 takes one connection that nobody accepts.
     let _first = TcpStream::connect(to).expect("the first is taken");
     let shot = Shot { within: Duration::from_millis(50), ..shot(Kind::Tcp, to) };
-    assert_eq!(send(&shot).expect("an outcome"), Outcome::Dropped);
+    assert_eq!(send(&shot).expect("an outcome").outcome, Outcome::Dropped);
 }
 
 #[test]
@@ -70,7 +74,7 @@ fn a_server_that_echoes_every_byte_allows() {
             stream.write_all(&buffer[..length]).expect("sent back");
         }
     });
-    assert_eq!(send(&shot(Kind::Tcp, to)).expect("an outcome"), Outcome::Allowed);
+    assert_eq!(send(&shot(Kind::Tcp, to)).expect("an outcome").outcome, Outcome::Allowed);
     server.join().expect("the server ended");
 }
 

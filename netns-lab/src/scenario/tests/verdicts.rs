@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use netlink::{NetNs, Netlink};
 
 use super::scenario;
-use crate::lab::Lab;
+use crate::lab::{Lab, Origin};
 use crate::scenario::run::take_steps;
 use crate::scenario::{Ends, RunResult, Verdict, run};
 
@@ -29,7 +29,7 @@ fn verdict(listen: &str, probes: &[&str]) -> Verdict {
     let netns = NetNs::create_unnamed().expect("a namespace");
     Netlink::open(&netns).and_then(|netlink| netlink.set_up("lo")).expect("loopback");
     let service = Some(SocketAddr::new(LOCALHOST, 79));
-    let ends = Ends::pair((&netns, LOCALHOST), (&netns, LOCALHOST), service);
+    let ends = Ends::pair((Origin::plain(&netns), LOCALHOST), (Origin::plain(&netns), LOCALHOST), service);
     take_steps(&scenario(listen, probes), &ends, None, &GO_ON)
 }
 
@@ -124,4 +124,30 @@ fn a_run_that_is_told_to_stop_is_neither_passed_nor_failed() {
     let scenario = scenario("", &["kind: icmp, from: client, to: server, expect: allowed"]);
     let RunResult { verdict, .. } = run(&lab, &scenario, "loopback", &AtomicBool::new(true));
     assert_eq!(verdict, Verdict::Interrupted);
+}
+
+#[test]
+fn whoever_answers_says_who_he_is_and_a_wrong_expectation_of_it_fails() {
+    if !root() {
+        return;
+    }
+    let listen = "tcp: [7001], udp: [7001]";
+    for manner in ["kind: tcp", "kind: udp", "kind: udp, unconnected: true", "kind: tcp, mapped: true"] {
+        let probe = |expected: &str| {
+            format!("{manner}, from: client, to: server, port: 7001, count: 2, expect: allowed, {expected}")
+        };
+        // Both ends have one address here, and the first of them in order of names listens.
+        let right = ["answered_by: client", "answered_by: same", "answered_by_each_of: [client]"];
+        for expected in right.into_iter().chain(["seen_from: client", "seen_from: 127.0.0.1"]) {
+            assert_eq!(verdict(listen, &[&probe(expected)]), Verdict::Passed, "{manner}, {expected}");
+        }
+        for (expected, said) in [
+            ("answered_by: server", "client answered"),
+            ("answered_by_each_of: [client, server]", "server has not answered"),
+            ("seen_from: 192.0.2.1", "saw 127.0.0.1, and should have seen 192.0.2.1"),
+        ] {
+            let reasons = reasons(verdict(listen, &[&probe(expected)]));
+            assert!(reasons[0].contains(said), "{manner}, {expected}: {reasons:?}");
+        }
+    }
 }
