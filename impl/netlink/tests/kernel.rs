@@ -279,7 +279,10 @@ fn a_connected_socket_is_found_by_its_destination_and_destroyed() {
     assert_eq!(diag.connected(SocketProtocol::Tcp, false, None).unwrap(), []);
     drop(listener);
     let found = diag.connected(SocketProtocol::Udp, true, None).unwrap();
-    assert_eq!(found.iter().map(|socket| socket.remote).collect::<Vec<_>>(), [receiver.local_addr().unwrap()]);
+    assert_eq!(
+        found.iter().map(|socket| socket.remote).collect::<Vec<_>>(),
+        [receiver.local_addr().unwrap()]
+    );
     assert!(diag.destroy(&found[0]).unwrap());
     assert_eq!(udp.recv(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
     assert!(!diag.destroy(&found[0]).unwrap());

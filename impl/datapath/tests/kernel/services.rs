@@ -300,7 +300,7 @@ fn a_service_whose_new_backends_do_not_fit_loses_those_that_went_all_the_same() 
         let mut change = services(vec![(key, service(1, &[3, 2]))], vec![(3, endpoint(3))]);
         change.backends.removals = vec![1];
         let failures = datapath.apply(&change);
-        let rows: BTreeSet<Row> = failures.iter().map(|failure| failure.row.clone()).collect();
+        let rows: BTreeSet<Row> = failures.iter().map(|failure| failure.row).collect();
         assert_eq!(rows, [Row::Service(key), Row::Backend(3)].into(), "{failures:?}");
         let found = Found::read(&datapath);
         found.check(&datapath);
