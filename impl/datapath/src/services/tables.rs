@@ -104,7 +104,7 @@ macro_rules! by_family {
     };
 }
 
-by_family!(V4, LbKey4, LbBackend4, LbReverse4, |address| Be32::from(address));
+by_family!(V4, LbKey4, LbBackend4, LbReverse4, Be32::from);
 by_family!(V6, LbKey6, LbBackend6, LbReverse6, |address| words6(IpAddr::V6(address)));
 
 /// What was refused, and why.
