@@ -8,6 +8,7 @@
 #include "drop.h"
 #include "lb.h"
 #include "masquerade.h"
+#include "nat.h"
 #include "packet.h"
 
 const volatile struct host_config host_config;
@@ -70,9 +71,14 @@ static __always_inline int to_pod4(struct __sk_buff *skb, struct packet *packet,
 	reason = parse4(skb, packet, &key);
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
-	reason = connect4(skb, packet, &key, hook);
+	reason = connect4(skb, packet, &key, ct_find4(&key), hook);
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
+	if (unlikely(packet->reverse)) {
+		reason = reverse4(skb, packet, &key);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
 	if (unlikely(!packet->to_lxc_id))
 		return drop(skb, packet, DROP_UNKNOWN_TARGET);
 	return deliver4(skb, packet, hook);
@@ -86,9 +92,14 @@ static __always_inline int to_pod6(struct __sk_buff *skb, struct packet *packet,
 	reason = parse6(skb, packet, &key);
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
-	reason = connect6(skb, packet, &key, hook);
+	reason = connect6(skb, packet, &key, ct_find6(&key), hook);
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
+	if (unlikely(packet->reverse)) {
+		reason = reverse6(skb, packet, &key);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
 	if (unlikely(!packet->to_lxc_id))
 		return drop(skb, packet, DROP_UNKNOWN_TARGET);
 	return deliver6(skb, packet, hook);

@@ -9,10 +9,10 @@ use std::process::{Command, ExitCode};
 use libbpf_cargo::SkeletonBuilder;
 
 const CLANG: &str = "clang-19";
-const PROGRAMS: &[&str] = &["bpf_lxc", "bpf_host", "abi"];
+const PROGRAMS: &[&str] = &["bpf_lxc", "bpf_host", "bpf_sock", "abi"];
 
 fn main() -> ExitCode {
-    for watched in ["bpf_lxc.c", "bpf_host.c", "abi.c", "lib", "build.rs"] {
+    for watched in ["bpf_lxc.c", "bpf_host.c", "bpf_sock.c", "abi.c", "lib", "build.rs"] {
         println!("cargo:rerun-if-changed={watched}");
     }
     match compile() {

@@ -12,7 +12,7 @@
 /* Is the entry's verdict of an older epoch, and the connection still alive? A dead one is no connection to judge again. */
 static __always_inline bool ct_is_stale(const struct ct_entry *entry, const struct packet *packet)
 {
-	return entry->epoch != packet->epoch && (__s32)(entry->lifetime - clock_seconds()) >= 0;
+	return entry->epoch != packet->epoch && ct_is_alive(entry);
 }
 
 /* Does the other end open a connection of its own on the same ports? What became of the first one is not asked then. */
@@ -29,13 +29,18 @@ static __always_inline bool packet_is_spoofed(const struct packet *packet, const
 	return hook == HOOK_NETDEV && (from_initiator ? entry->src_lxc_id : entry->dst_lxc_id);
 }
 
-/* 0, or the reason of a drop; packet then knows where to go. */
-static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, enum hook hook)
+/* entry: the key's, or NULL. 0, or the reason of a drop; packet then knows where to go. */
+static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key,
+				    struct ct_entry *entry, enum hook hook)
 {
-	struct ct_entry *entry = ct_find4(key);
 	int reason;
 
 	if (likely(entry)) {
+		if (unlikely(ct_is_service(entry))) {
+			if (ct_is_alive(entry))
+				return DROP_CT_CANNOT_CREATE;
+			goto judge;
+		}
 		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
 			if (ct_begins_anew(entry, packet))
 				goto judge;
@@ -56,12 +61,17 @@ judge:
 	return judge4(skb, packet, key, NULL);
 }
 
-static __always_inline int connect6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, enum hook hook)
+static __always_inline int connect6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key,
+				    struct ct_entry *entry, enum hook hook)
 {
-	struct ct_entry *entry = ct_find6(key);
 	int reason;
 
 	if (likely(entry)) {
+		if (unlikely(ct_is_service(entry))) {
+			if (ct_is_alive(entry))
+				return DROP_CT_CANNOT_CREATE;
+			goto judge;
+		}
 		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
 			if (ct_begins_anew(entry, packet))
 				goto judge;

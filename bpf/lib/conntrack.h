@@ -201,6 +201,17 @@ static __always_inline bool ct_is_forward(const struct ct_entry *entry, const st
 	return (entry->flags & CT_INITIATOR_IS_1) == packet->swapped;
 }
 
+static __always_inline bool ct_is_alive(const struct ct_entry *entry)
+{
+	return (__s32)(entry->lifetime - clock_seconds()) >= 0;
+}
+
+/* Is this an entry of a frontend, which only its clients' packets may find? */
+static __always_inline bool ct_is_service(const struct ct_entry *entry)
+{
+	return entry->flags & CT_SERVICE;
+}
+
 static __always_inline bool ct_is_closed(const struct ct_entry *entry)
 {
 	return (entry->flags & (CT_TX_CLOSING | CT_RX_CLOSING)) == (CT_TX_CLOSING | CT_RX_CLOSING);

@@ -115,6 +115,18 @@ static __always_inline int deliver6(struct __sk_buff *skb, struct packet *packet
 	return deliver_to_device(skb, packet, row, hook);
 }
 
+/* A connection that began, or now goes on, by way of a frontend. */
+static __always_inline void packet_reads_service(struct packet *packet, struct ct_entry *entry, bool to_responder)
+{
+	if (!to_responder) {
+		packet->reverse = entry->rev_nat_index;
+		packet->loopback = !!(entry->flags & CT_LOOPBACK);
+	} else if (entry->rev_nat_index != packet->service && packet->shape != SHAPE_ERROR) {
+		/* A client that reaches one backend by two ways from one port is answered by the way that it took last. */
+		entry->rev_nat_index = packet->service;
+	}
+}
+
 /* The fast path's knowledge, from the entry: where to, and for events who. */
 static __always_inline void packet_reads_entry(struct packet *packet, struct ct_entry *entry, enum hook hook)
 {
@@ -123,6 +135,8 @@ static __always_inline void packet_reads_entry(struct packet *packet, struct ct_
 	packet->to_lxc_id = to_responder ? entry->dst_lxc_id : entry->src_lxc_id;
 	packet->from_lxc_id = to_responder ? entry->src_lxc_id : entry->dst_lxc_id;
 	packet->via_stack = !!(entry->flags & CT_VIA_STACK) && hook == HOOK_CONTAINER;
+	if (unlikely(entry->rev_nat_index | packet->service))
+		packet_reads_service(packet, entry, to_responder);
 	if (unlikely(packet->monitor)) {
 		packet->src_sec_id = to_responder ? entry->src_sec_id : entry->dst_sec_id;
 		packet->dst_sec_id = to_responder ? entry->dst_sec_id : entry->src_sec_id;

@@ -26,10 +26,12 @@
 #define DROP_CT_INSERT 155
 #define DROP_INVALID_EXTENSION_HEADER 156
 #define DROP_FRAGMENT 157
+#define DROP_NO_SERVICE 158
 #define DROP_POLICY_L4 159
 #define DROP_POLICY_CIDR 162
 #define DROP_NO_CONFIGURATION 165
 #define DROP_SNAT_NO_PORT 166 /* not in 1.4, which left masquerading to iptables */
+#define DROP_NO_ROUTE 167 /* nor this: it left forwarding to the stack */
 
 /* An endpoint decides whether its drops are told; the node's own are. */
 static __always_inline bool drop_is_told(const struct packet *packet)

@@ -190,16 +190,28 @@ static __always_inline bool flow_of_error4(struct __sk_buff *skb, struct flow *f
 	       !bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct iphdr, daddr), flow->daddr, 4);
 }
 
+/* The key is copied: the verifier of Linux 6.1 takes none from the memory that a global function was given. */
+static __noinline int ct_create4(const struct ct_key4 *key, const struct flow *flow, const struct packet *packet, __u32 bytes)
+{
+	struct ct_entry created = {};
+	struct ct_key4 own = *key;
+
+	ct_entry_begins(&created, flow, packet, bytes);
+	return ct_store4(&own, &created) ? DROP_CT_INSERT : 0;
+}
+
 /* No entry, or its verdict is of another epoch. Returns 0 if the packet may pass: packet then says where to, and its
  * connection has an entry of this epoch. entry: of another epoch, or NULL. */
-static __noinline int judge4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry)
+GLOBAL int judge4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry)
 {
-	bool initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
-	bool sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
-	struct ct_entry created = {};
+	bool initiator_is_1, sender_is_initiator;
 	struct flow flow = {};
 	int opens = 0, reason;
 
+	if (!packet || !key)
+		return DROP_INVALID;
+	initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
+	sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	if (entry || packet->shape != SHAPE_ERROR)
 		flow_of_key4(&flow, key, initiator_is_1);
 	else if (!flow_of_error4(skb, &flow))
@@ -209,6 +221,9 @@ static __noinline int judge4(struct __sk_buff *skb, struct packet *packet, const
 		if (opens > 0)
 			return opens;
 	}
+	/* The address of its initiator is nobody's. */
+	if (entry && entry->flags & CT_LOOPBACK)
+		flow.src_lxc_id = entry->src_lxc_id;
 	reason = flow_judge(skb, packet, &flow, sender_is_initiator);
 	/* An entry stays as it is, of an older epoch, and its next packet asks again. Without it, a packet on its way from the
 	 * other end would begin a flow in that direction, which may be permitted, and this one would go on as its answers. */
@@ -220,6 +235,5 @@ static __noinline int judge4(struct __sk_buff *skb, struct packet *packet, const
 		ct_entry_learns(entry, &flow, packet);
 		return 0;
 	}
-	ct_entry_begins(&created, &flow, packet, skb->len);
-	return ct_store4(key, &created) ? DROP_CT_INSERT : 0;
+	return ct_create4(key, &flow, packet, skb->len);
 }

@@ -258,15 +258,26 @@ static __always_inline bool flow_of_error6(struct __sk_buff *skb, struct flow *f
 	       !bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, daddr), flow->daddr, 16);
 }
 
-/* As judge4. */
-static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry)
+static __noinline int ct_create6(const struct ct_key6 *key, const struct flow *flow, const struct packet *packet, __u32 bytes)
 {
-	bool initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
-	bool sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	struct ct_entry created = {};
+	struct ct_key6 own = *key;
+
+	ct_entry_begins(&created, flow, packet, bytes);
+	return ct_store6(&own, &created) ? DROP_CT_INSERT : 0;
+}
+
+/* As judge4. */
+GLOBAL int judge6(struct __sk_buff *skb, struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry)
+{
+	bool initiator_is_1, sender_is_initiator;
 	struct flow flow = {};
 	int opens = 0, reason;
 
+	if (!packet || !key)
+		return DROP_INVALID;
+	initiator_is_1 = entry ? entry->flags & CT_INITIATOR_IS_1 : packet->swapped;
+	sender_is_initiator = packet_is_from(packet, entry, initiator_is_1);
 	if (entry || packet->shape != SHAPE_ERROR)
 		flow_of_key6(&flow, key, initiator_is_1);
 	else if (!flow_of_error6(skb, &flow))
@@ -276,6 +287,9 @@ static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const
 		if (opens > 0)
 			return opens;
 	}
+	/* The address of its initiator is nobody's. */
+	if (entry && entry->flags & CT_LOOPBACK)
+		flow.src_lxc_id = entry->src_lxc_id;
 	reason = flow_judge(skb, packet, &flow, sender_is_initiator);
 	/* An entry stays as it is, of an older epoch, and its next packet asks again. Without it, a packet on its way from the
 	 * other end would begin a flow in that direction, which may be permitted, and this one would go on as its answers. */
@@ -287,6 +301,5 @@ static __noinline int judge6(struct __sk_buff *skb, struct packet *packet, const
 		ct_entry_learns(entry, &flow, packet);
 		return 0;
 	}
-	ct_entry_begins(&created, &flow, packet, skb->len);
-	return ct_store6(key, &created) ? DROP_CT_INSERT : 0;
+	return ct_create6(key, &flow, packet, skb->len);
 }

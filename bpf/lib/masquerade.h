@@ -6,6 +6,43 @@
 #include "rewrite.h"
 #include "snat.h"
 
+/* Keys and entries are copied: the verifier of Linux 6.1 takes none from the memory that a global function was given. */
+static __noinline struct snat_entry *snat_find(const struct snat_key6 *key, __u8 family)
+{
+	struct snat_key6 key6 = *key;
+	struct snat_key4 key4;
+
+	if (family == FAMILY_V6)
+		return bpf_map_lookup_elem(&cilium_snat_v6_external, &key6);
+	snat_key4_of(&key4, key);
+	return bpf_map_lookup_elem(&cilium_snat_v4_external, &key4);
+}
+
+static __noinline long snat_store(const struct snat_key6 *key, __u8 family, const struct snat_entry *entry, __u64 flags)
+{
+	struct snat_entry value = *entry;
+	struct snat_key6 key6 = *key;
+	struct snat_key4 key4;
+
+	if (family == FAMILY_V6)
+		return bpf_map_update_elem(&cilium_snat_v6_external, &key6, &value, flags);
+	snat_key4_of(&key4, key);
+	return bpf_map_update_elem(&cilium_snat_v4_external, &key4, &value, flags);
+}
+
+static __noinline void snat_remove(const struct snat_key6 *key, __u8 family)
+{
+	struct snat_key6 key6 = *key;
+	struct snat_key4 key4;
+
+	if (family == FAMILY_V6) {
+		bpf_map_delete_elem(&cilium_snat_v6_external, &key6);
+		return;
+	}
+	snat_key4_of(&key4, key);
+	bpf_map_delete_elem(&cilium_snat_v4_external, &key4);
+}
+
 /* Does a socket of the node itself have this end? Listening ones count. */
 GLOBAL int host_owns_port(struct __sk_buff *skb, const struct snat_key6 *answer, __u32 family)
 {

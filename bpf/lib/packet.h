@@ -39,4 +39,9 @@ struct packet {
 	__u16 to_lxc_id;
 	__u32 rule;
 	__u32 report; /* aggregation: this packet is worth a trace event */
+	__u16 service; /* the frontend that it was sent to; its destination is the backend's already */
+	__u16 reverse; /* an answer or an error for whom began: the frontend whose address it must carry */
+	__u8 loopback; /* both ends of the connection are one pod */
+	__u8 external; /* the network may reach frontends */
+	__u8 pad[2];
 };

@@ -93,7 +93,8 @@ static __always_inline long write_inner(struct __sk_buff *skb, const struct snat
 		/* Twice: in the inner header, and in the outer one that ICMPv6's checksum covers too. */
 		for (i = 0; i < 4; i++) {
 			icmp = check_replace(icmp, from[i], to[i]);
-			icmp = check_replace(icmp, from[i], to[i]);
+			if (!packet->inner_only)
+				icmp = check_replace(icmp, from[i], to[i]);
 		}
 	} else {
 		/* The inner header sums up to nothing before and after. */
@@ -134,5 +135,7 @@ GLOBAL int rewrite(struct __sk_buff *skb, const struct snat_packet *packet, cons
 		failed = write_transport(skb, packet, from, port, addr, to->port);
 	if (failed)
 		return DROP_L4_CHECKSUM;
+	if (packet->inner_only)
+		return 0;
 	return write_address(skb, packet, from, addr) ? DROP_L3_CHECKSUM : 0;
 }

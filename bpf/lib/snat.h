@@ -77,7 +77,8 @@ struct snat_packet {
 	__u8 shape;
 	__u8 later_fragment; /* no L4 header in it */
 	__u8 inner_echo; /* the inner packet's id stands where a port would not */
-	__u8 pad[3];
+	__u8 inner_only; /* an error of a router: the end that it is about is not its own sender or receiver */
+	__u8 pad[2];
 };
 
 static __always_inline void snat_key4_of(struct snat_key4 *key4, const struct snat_key6 *key)
@@ -89,43 +90,6 @@ static __always_inline void snat_key4_of(struct snat_key4 *key4, const struct sn
 	key4->protocol = key->protocol;
 	key4->direction = key->direction;
 	key4->pad[0] = key4->pad[1] = 0;
-}
-
-/* Keys and entries are copied: the verifier of Linux 6.1 takes none from the memory that a global function was given. */
-static __noinline struct snat_entry *snat_find(const struct snat_key6 *key, __u8 family)
-{
-	struct snat_key6 key6 = *key;
-	struct snat_key4 key4;
-
-	if (family == FAMILY_V6)
-		return bpf_map_lookup_elem(&cilium_snat_v6_external, &key6);
-	snat_key4_of(&key4, key);
-	return bpf_map_lookup_elem(&cilium_snat_v4_external, &key4);
-}
-
-static __noinline long snat_store(const struct snat_key6 *key, __u8 family, const struct snat_entry *entry, __u64 flags)
-{
-	struct snat_entry value = *entry;
-	struct snat_key6 key6 = *key;
-	struct snat_key4 key4;
-
-	if (family == FAMILY_V6)
-		return bpf_map_update_elem(&cilium_snat_v6_external, &key6, &value, flags);
-	snat_key4_of(&key4, key);
-	return bpf_map_update_elem(&cilium_snat_v4_external, &key4, &value, flags);
-}
-
-static __noinline void snat_remove(const struct snat_key6 *key, __u8 family)
-{
-	struct snat_key6 key6 = *key;
-	struct snat_key4 key4;
-
-	if (family == FAMILY_V6) {
-		bpf_map_delete_elem(&cilium_snat_v6_external, &key6);
-		return;
-	}
-	snat_key4_of(&key4, key);
-	bpf_map_delete_elem(&cilium_snat_v4_external, &key4);
 }
 
 /* The key of the other direction: what the remote answers to addr and port; or, from an answer's key, what the owner of addr and port sends. */
@@ -191,6 +155,7 @@ GLOBAL int snat_parse4(struct __sk_buff *skb, struct snat_packet *packet)
 	packet->inner_l4_offset = packet->inner_offset + inner.ihl * 4;
 	packet->inner_echo = inner.protocol == IPPROTO_ICMP;
 	packet->key.protocol = inner.protocol;
+	packet->inner_only = packet->key.direction == SNAT_OUT ? ip.saddr != inner.daddr : ip.daddr != inner.saddr;
 	packet->key.saddr[0] = inner.daddr;
 	packet->key.daddr[0] = inner.saddr;
 	packet->key.sport = l4.dport;
@@ -214,6 +179,10 @@ GLOBAL int snat_parse_inner6(struct __sk_buff *skb, struct snat_packet *packet)
 	packet->inner_l4_offset = walk.offset;
 	packet->inner_echo = walk.protocol == IPPROTO_ICMPV6;
 	packet->key.protocol = walk.protocol;
+	/* Until here the key has the addresses of the error itself. */
+	packet->inner_only = packet->key.direction == SNAT_OUT ?
+				     !ip6_is_equal(packet->key.saddr, inner.daddr.in6_u.u6_addr32) :
+				     !ip6_is_equal(packet->key.daddr, inner.saddr.in6_u.u6_addr32);
 	copy_ip6(packet->key.saddr, inner.daddr.in6_u.u6_addr32);
 	copy_ip6(packet->key.daddr, inner.saddr.in6_u.u6_addr32);
 	packet->key.sport = l4.dport;
@@ -221,7 +190,7 @@ GLOBAL int snat_parse_inner6(struct __sk_buff *skb, struct snat_packet *packet)
 	return 0;
 }
 
-GLOBAL int snat_parse6(struct __sk_buff *skb, struct snat_packet *packet)
+GLOBAL int snat_parse_outer6(struct __sk_buff *skb, struct snat_packet *packet)
 {
 	struct ip6_walk walk = { .offset = L3_OFFSET + sizeof(struct ipv6hdr) };
 	struct ipv6hdr ip;
@@ -246,8 +215,14 @@ GLOBAL int snat_parse6(struct __sk_buff *skb, struct snat_packet *packet)
 	packet->shape = l4.shape;
 	packet->key.sport = l4.sport;
 	packet->key.dport = l4.dport;
-	if (l4.shape != SHAPE_ERROR)
-		return 0;
 	packet->inner_offset = walk.offset + sizeof(struct icmp6hdr);
-	return snat_parse_inner6(skb, packet);
+	return 0;
+}
+
+/* One after the other: their frames together would leave callers no stack. */
+static __always_inline int snat_parse6(struct __sk_buff *skb, struct snat_packet *packet)
+{
+	int reason = snat_parse_outer6(skb, packet);
+
+	return reason || likely(packet->shape != SHAPE_ERROR) ? reason : snat_parse_inner6(skb, packet);
 }

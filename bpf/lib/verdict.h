@@ -116,6 +116,9 @@ GLOBAL int flow_verdict(struct __sk_buff *skb, struct flow *flow, __u32 monitor)
 		locate(flow->saddr, flow->family, &flow->src_sec_id, &flow->src_lxc_id, &flow->src_is_host);
 	}
 	locate(flow->daddr, flow->family, &flow->dst_sec_id, &flow->dst_lxc_id, &flow->dst_is_host);
+	/* A pod may reach itself. */
+	if (flow->src_lxc_id && flow->src_lxc_id == flow->dst_lxc_id)
+		return 0;
 
 	if (flow->src_lxc_id) {
 		reason = flow_ask(skb, flow, 1, monitor);
@@ -202,6 +205,9 @@ static __always_inline void ct_entry_begins(struct ct_entry *entry, const struct
 		entry->flags |= CT_TX_CLOSING;
 	if (packet->hook == HOOK_HOST && flow->src_lxc_id)
 		entry->flags |= CT_VIA_STACK;
+	if (packet->loopback)
+		entry->flags |= CT_LOOPBACK;
+	entry->rev_nat_index = packet->service;
 	entry->tx_flags_seen = packet->tcp_flags;
 	entry->lifetime = now + ct_lifetime(entry, packet->protocol);
 	entry->tick = clock_tick();

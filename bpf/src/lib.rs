@@ -12,5 +12,8 @@ pub static LXC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf_lxc.o"));
 /// `bpf_host.o`: `from_host` at the egress of `cilium_host`; `from_netdev` and `to_netdev` at the native devices.
 pub static HOST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf_host.o"));
 
+/// `bpf_sock.o`: `sock_connect4` and its kin, at a control group: services for the sockets of its processes.
+pub static SOCK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf_sock.o"));
+
 /// `abi.o`: no programs, but the types of structs that the other objects use only inside of functions. For tests.
 pub static ABI: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/abi.o"));

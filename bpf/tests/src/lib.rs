@@ -10,15 +10,17 @@ mod node;
 mod outcome;
 mod packet;
 mod run;
+mod service;
 mod setting;
 mod sum;
 mod world;
 
 pub use event::Event;
 pub use keys::{any_key, now_s};
-pub use node::{Hook, Node, on_node, on_node_of_one_mac, on_node_with};
+pub use node::{Hook, Node, on_node, on_node_configured, on_node_of_one_mac, on_node_with};
 pub use outcome::{Outcome, Seen, Verdict};
 pub use packet::{Packet, Quoted, arp_request, neighbour_solicitation, tcp_flags};
+pub use service::Service;
 pub use setting::{Pod, ipv4};
 pub use sum::{internet_checksum, transport_checksum};
 pub use world::{BOTH, CIDR_IDENTITY, Family, MASK, WORLD_IDENTITY};

@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 use crate::keys::{any_key, key4, key6};
 use crate::packet::Packet;
 use crate::run::{test_run, work};
-use crate::setting::{Pod, UPLINK_MAC, devices, host_config, lxc_config, pod};
+use crate::setting::{Pod, UPLINK_MAC, devices, host_config, lb_config, lxc_config, pod};
 use crate::world::CIDR_IDENTITY;
 use crate::{Event, Family, Outcome, Verdict};
 
@@ -39,6 +39,9 @@ pub enum Hook<'a> {
     ToNetdev,
 }
 
+/// What a test does to the configuration of the node's programs before they are loaded.
+type Change<'a> = &'a (dyn Fn(&mut HostConfig, &mut LbConfig) + Sync);
+
 /// A pod's policy in the kernel, and the keys that it has.
 type Policy = (BpfMap<PolicyKey, PolicyEntry>, RefCell<Vec<PolicyKey>>);
 
@@ -58,21 +61,26 @@ pub struct Node {
     pub snat6: BpfMap<SnatKey6, SnatEntry>,
     uplink: u32,
     host_device: u32,
-    maps: MapSet,
+    pub(crate) maps: MapSet,
     programs: [Loaded; 2],
     policies: BTreeMap<u16, Policy>,
     rows: BpfMap<u32, LxcRow>,
-    runtime: BpfMap<u32, RuntimeConfig>,
+    pub(crate) runtime: BpfMap<u32, RuntimeConfig>,
 }
 
 /// Runs a test on a node of its own, in a network namespace that ends with it. Both pods' policies are empty: everything is
 /// denied.
 pub fn on_node(test: impl FnOnce(&Node) + Send) {
-    on_node_with(&|_| (), test);
+    on_node_configured(&|_, _| (), test);
 }
 
 /// As [`on_node`], with changes to the configuration of the node's devices.
 pub fn on_node_with(change: &(dyn Fn(&mut HostConfig) + Sync), test: impl FnOnce(&Node) + Send) {
+    on_node_configured(&|host, _| change(host), test);
+}
+
+/// As [`on_node`], with changes to all that its programs are told.
+pub fn on_node_configured(change: Change<'_>, test: impl FnOnce(&Node) + Send) {
     let netns = NetNs::create_unnamed().expect("these tests need root");
     netns.run(|| test(&Node::new(&netns, FEW, change, pod))).expect("the namespace is there");
 }
@@ -82,7 +90,7 @@ pub fn on_node_with(change: &(dyn Fn(&mut HostConfig) + Sync), test: impl FnOnce
 pub fn on_node_of_one_mac(test: impl FnOnce(&Node) + Send) {
     let netns = NetNs::create_unnamed().expect("this needs root");
     let pod = |id, ifindex, number| Pod { mac: ONE_MAC, node_mac: ONE_MAC, ..pod(id, ifindex, number) };
-    netns.run(|| test(&Node::new(&netns, MANY, &|_| (), pod))).expect("the namespace is there");
+    netns.run(|| test(&Node::new(&netns, MANY, &|_, _| (), pod))).expect("the namespace is there");
 }
 
 fn policy_map(id: u16) -> BpfMap<PolicyKey, PolicyEntry> {
@@ -97,12 +105,7 @@ fn policy_map(id: u16) -> BpfMap<PolicyKey, PolicyEntry> {
 }
 
 impl Node {
-    fn new(
-        netns: &NetNs,
-        connections: u32,
-        change: &dyn Fn(&mut HostConfig),
-        pod: impl Fn(u16, u32, u8) -> Pod,
-    ) -> Self {
+    fn new(netns: &NetNs, connections: u32, change: Change<'_>, pod: impl Fn(u16, u32, u8) -> Pod) -> Self {
         let [lxc_a, lxc_b, uplink, host_device] = devices(netns);
         let (a, b) = (pod(101, lxc_a, 11), pod(102, lxc_b, 12));
         let sizes = MapSizes {
@@ -110,14 +113,14 @@ impl Node {
             ct_any_max: connections,
             policy_map_max: 16_384,
             preallocate: false,
+            services: None,
         };
         let maps = MapSet::private(sizes).unwrap();
-        let mut host = host_config(host_device);
-        change(&mut host);
+        let (mut host, mut services) = (host_config(host_device), lb_config());
+        change(&mut host, &mut services);
         let programs = [
-            load_lxc(&maps, &LbConfig::default()).unwrap(),
-            load_host(&maps, &host, &LbConfig::default(), &["from_host", "from_netdev", "to_netdev"])
-                .unwrap(),
+            load_lxc(&maps, &services).unwrap(),
+            load_host(&maps, &host, &services, &["from_host", "from_netdev", "to_netdev"]).unwrap(),
         ];
         let node = Self {
             a,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use addr::Be32;
-use maps::{HostConfig, LxcConfig};
+use maps::{HostConfig, LbConfig, LxcConfig};
 use netlink::{LinkEnd, MacAddr, NetNs, Netlink};
 
 use crate::Family;
@@ -98,6 +98,18 @@ pub fn host_config(host_ifindex: u32) -> HostConfig {
         pod_cidr6: [0xfd00_0000, 0, 0, 0].map(Be32::new),
         pod_mask6: [full, full, 0, 0].map(Be32::new),
         host_ifindex,
+    }
+}
+
+/// What programs are told of services.
+pub fn lb_config() -> LbConfig {
+    LbConfig {
+        enabled: 1,
+        node_port_min: 30_000,
+        node_port_max: 32_767,
+        loopback4: word4(Family::V4.loopback()),
+        loopback6: words6(Family::V6.loopback()),
+        ..LbConfig::default()
     }
 }
 

@@ -45,6 +45,21 @@ impl Family {
         self.pick([192, 0, 2, 1], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
     }
 
+    /// Whom a pod sees that reaches itself through a service.
+    pub fn loopback(self) -> IpAddr {
+        self.pick([169, 254, 42, 1], [0xfd00, 0xa9fe, 0x2a01, 0, 0, 0, 0, 1])
+    }
+
+    /// A service's own address.
+    pub fn cluster(self) -> IpAddr {
+        self.pick([172, 30, 0, 10], [0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 10])
+    }
+
+    /// A pod of another node.
+    pub fn remote_pod(self) -> IpAddr {
+        self.pick([172, 16, 9, 9], [0x2001, 0xdb8, 0x16, 0, 0, 0, 0, 9])
+    }
+
     /// Somebody far away that no prefix of the ipcache holds.
     pub fn world(self) -> IpAddr {
         self.pick([198, 51, 100, 7], [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 7])

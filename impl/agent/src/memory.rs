@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, Desired, EndpointRow, Failure, Row};
 
-use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Target};
+use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Sockets, Target};
 
 /// The one map that it shows: endpoints.
 pub const MAP: &str = "cilium_lxc";
@@ -19,6 +19,8 @@ pub struct Memory {
     pub refuse: bool,
     pub policy: BTreeMap<u16, policy::MapState>,
     pub ipcache: BTreeMap<ipnet::IpNet, controlplane::IpcacheRow>,
+    pub services: BTreeMap<loadbalancer::Frontend, loadbalancer::ServiceRow>,
+    pub backends: BTreeMap<u32, loadbalancer::BackendRow>,
     pub listening: Option<u32>,
     pub packets: Vec<PacketCount>,
 }
@@ -47,6 +49,10 @@ impl Target for Memory {
             self.refused.remove(id);
             self.policy.remove(id);
         }
+        self.services.extend(deltas.services.upserts.iter().cloned());
+        self.backends.extend(deltas.backends.upserts.iter().copied());
+        self.services.retain(|frontend, _| !deltas.services.removals.contains(frontend));
+        self.backends.retain(|id, _| !deltas.backends.removals.contains(id));
         self.ipcache.retain(|prefix, _| !deltas.ipcache.removals.contains(prefix));
         self.failures()
     }
@@ -55,6 +61,8 @@ impl Target for Memory {
         self.endpoints.clone_from(&desired.endpoints);
         self.policy.clone_from(&desired.policy);
         self.ipcache.clone_from(&desired.ipcache);
+        self.services.clone_from(&desired.services);
+        self.backends.clone_from(&desired.backends);
         self.failures()
     }
 
@@ -76,6 +84,17 @@ impl Target for Memory {
 
     fn cleaning(&self) -> Cleaning {
         Cleaning::default()
+    }
+
+    fn services(&self) -> Result<loadbalancer::Restored, String> {
+        Ok(loadbalancer::Restored {
+            frontends: self.services.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
+            backends: self.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
+        })
+    }
+
+    fn sockets(&self) -> Sockets {
+        Sockets::Not("it is in memory".into())
     }
 
     fn maps(&self) -> Vec<MapSummary> {

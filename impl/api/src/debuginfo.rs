@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Policy, StatusResponse};
+use crate::{Endpoint, Policy, Service, StatusResponse};
 
 /// What a bug report needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct DebugInfo {
     /// As `/endpoint` says it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoint_list: Vec<Endpoint>,
+    /// As `/service` says it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_list: Vec<Service>,
     /// As `/policy` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,

@@ -16,6 +16,7 @@ mod metric;
 mod node;
 pub mod paths;
 mod policy;
+mod service;
 mod status;
 
 pub use client::{Client, ClientError, Exchange};
@@ -40,7 +41,8 @@ pub use policy::{
     CidrPolicy, L4Policy, Policy, PolicyRule, PolicyTraceResult, Port, PortProtocol, TraceFrom,
     TraceSelector, TraceTo, Verdict,
 };
+pub use service::{BackendAddress, FrontendAddress, Service, ServiceFlags, ServiceSpec, ServiceStatus};
 pub use status::{
     ClusterStatus, ControllerConfiguration, ControllerRuns, ControllerStatus, IpamStatus, K8sStatus,
-    MonitorStatus, ProxyStatus, Status, StatusResponse, StatusState,
+    MonitorStatus, ProxyStatus, ServicesStatus, Status, StatusResponse, StatusState,
 };

@@ -40,6 +40,10 @@ pub const IPAM_IP: &str = "/v1/ipam/{ip}";
 pub const POLICY: &str = "/v1/policy";
 /// May this one talk to that one: `GET` with a body.
 pub const POLICY_RESOLVE: &str = "/v1/policy/resolve";
+/// All services: `GET`.
+pub const SERVICES: &str = "/v1/service";
+/// One service: `GET`, `PUT`, `DELETE`.
+pub const SERVICE: &str = "/v1/service/{id}";
 /// All open maps: `GET`.
 pub const MAPS: &str = "/v1/map";
 /// One map with its entries: `GET`.
@@ -54,8 +58,6 @@ pub const ENTRIES_LEFT_OUT: &str = "x-entries-left-out";
 
 /// Paths of 1.4 that are not there, and which feature is missing: the agent answers 501 on them.
 pub const NOT_SUPPORTED: &[(&str, &str)] = &[
-    ("/v1/service", "services"),
-    ("/v1/service/{id}", "services"),
     ("/v1/prefilter", "prefilter"),
     ("/v1/fqdn/cache", "DNS-aware policy"),
     ("/v1/fqdn/cache/{id}", "DNS-aware policy"),

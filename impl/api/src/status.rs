@@ -38,6 +38,9 @@ pub struct StatusResponse {
     /// The proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyStatus>,
+    /// Services; 1.4 tells nothing of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServicesStatus>,
     /// Since when (RFC 3339) a part has not answered, by part.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stale: BTreeMap<String, String>,
@@ -136,6 +139,36 @@ pub struct ProxyStatus {
     pub ip: String,
     /// At which ports.
     pub port_range: String,
+}
+
+/// How services are brought about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ServicesStatus {
+    /// Whether those of Kubernetes are taken.
+    pub kubernetes: bool,
+    /// How many frontends there are.
+    pub frontends: u64,
+    /// Backends that take new connections.
+    pub active_backends: u64,
+    /// Backends that only keep the connections that they have.
+    pub terminating_backends: u64,
+    /// Whether sockets are translated, so that no packet need be.
+    pub sockets: bool,
+    /// The control group whose sockets are; or why none are.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sockets_msg: String,
+    /// How backends on other nodes are reached from outside: `snat`.
+    pub mode: String,
+    /// How backends are chosen: `random` or `maglev`.
+    pub algorithm: String,
+    /// Where NodePorts are: `30000-32767`.
+    pub node_port_range: String,
+    /// How many parts of services cannot be.
+    pub refused_count: u64,
+    /// Some of them, with the reason: a frontend that another has, a NodePort out of range, a table that is full.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, String>,
 }
 
 /// Something that runs again and again.

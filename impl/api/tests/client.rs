@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use api::{Client, ClientError, EndpointConfigurationSpec, StatusState};
+use api::{Client, ClientError, EndpointConfigurationSpec, ServiceSpec, StatusState};
 use tempfile::TempDir;
 
 /// A server for one request.
@@ -217,4 +217,20 @@ fn a_host_is_a_path_or_a_unix_url() {
         let error = Client::of_host(Some(host)).unwrap_err();
         assert!(error.to_string().contains("is no address of the agent"), "{error}");
     }
+}
+
+#[test]
+fn a_service_is_new_if_the_reply_says_so() {
+    for (status, created) in [("201 Created", true), ("200 OK", false)] {
+        let server = Server::answering(reply(status, ""));
+        let spec = ServiceSpec { id: 7, ..ServiceSpec::default() };
+        assert_eq!(server.client().put_service(7, &spec).unwrap(), created);
+        let (line, body) = server.request();
+        assert_eq!((line.as_str(), body.as_str()), ("PUT /v1/service/7 HTTP/1.1", "{\"id\":7}"));
+    }
+    let server =
+        Server::answering(reply("461 X", r#"{"message":"is no address","field":"backend-addresses[0].ip"}"#));
+    let error = server.client().put_service(7, &ServiceSpec::default()).unwrap_err();
+    assert_eq!(error.status(), Some(461));
+    assert!(error.to_string().contains("backend-addresses[0].ip"), "{error}");
 }

@@ -3,7 +3,7 @@
 
 use api::{
     DaemonConfiguration, Endpoint, EndpointChangeRequest, EndpointPolicyEnabled, EndpointState, ErrorBody,
-    IpamResponse, PolicyTraceResult, StatusResponse, TraceSelector,
+    IpamResponse, PolicyTraceResult, Service, ServiceSpec, StatusResponse, TraceSelector,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +46,11 @@ fn a_status_comes_back() {
             }
         }],
         "proxy": {"ip": "10.15.0.1", "port-range": "10000-20000"},
+        "services": {
+            "kubernetes": true, "frontends": 3, "active-backends": 5, "terminating-backends": 1,
+            "sockets": true, "sockets-msg": "/sys/fs/cgroup", "mode": "snat", "algorithm": "maglev",
+            "node-port-range": "30000-32767", "refused-count": 1, "refused": {"default/web": "10.0.0.1:80/TCP is that of default/old"}
+        },
         "stale": {"kvstore": "2019-02-12T10:00:00.000Z"}
     }));
     assert_eq!(status.node_monitor.unwrap().pagesize, 4096);
@@ -70,6 +75,30 @@ fn a_configuration_comes_back() {
             "ipvlanConfiguration": {"masterDeviceIndex": 2, "operationMode": "L3S"}
         }
     }));
+}
+
+#[test]
+fn a_service_comes_back_as_1_4_has_it_and_with_what_1_4_has_not() {
+    let spec = json!({
+        "id": 7,
+        "frontend-address": {"ip": "10.96.0.1", "port": 443, "protocol": "TCP"},
+        "backend-addresses": [{"ip": "192.0.2.1", "port": 6443}, {"ip": "192.0.2.2", "port": 6443, "weight": 2}],
+        "flags": {"active-frontend": true, "direct-server-return": true}
+    });
+    comes_back::<Service>(&json!({"spec": spec, "status": {"realized": spec}}));
+    let service: Service = comes_back(&json!({
+        "spec": {
+            "id": 9,
+            "frontend-address": {"ip": "f00d::1", "port": 53, "protocol": "UDP", "scope": "internal"},
+            "backend-addresses": [{"ip": "f00d::2", "port": 53, "id": 12, "state": "terminating"}],
+            "flags": {"type": "NodePort"}
+        },
+        "status": {
+            "realized": {"id": 9}, "owner": "kube-system/dns:dns", "affinity-timeout-s": 10800, "failure": "full"
+        }
+    }));
+    assert_eq!(service.spec.backend_addresses[0].id, Some(12));
+    serde_json::from_value::<ServiceSpec>(json!({"id": 1, "backends": []})).unwrap_err();
 }
 
 fn endpoint() -> Value {

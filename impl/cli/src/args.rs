@@ -10,7 +10,7 @@ use crate::missing::Missing;
 use crate::session::Session;
 use crate::{
     CliError, bpf, cleanup, completion, config, debuginfo, endpoint, identities, map, metrics, monitoring,
-    policies, status, version,
+    policies, service, status, version,
 };
 
 /// Asks and steers the agent of this node.
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Check, load and question policies
     #[command(subcommand)]
     Policy(policies::Command),
+    /// Show and change services
+    #[command(subcommand)]
+    Service(service::Command),
     /// Show how the agent is
     Status(status::Arguments),
     /// Print versions
@@ -91,6 +94,7 @@ impl Command {
             Self::Metrics(command) => command.run(session),
             Self::Monitor(arguments) => monitoring::run(&arguments, session),
             Self::Policy(command) => command.run(session),
+            Self::Service(command) => command.run(session),
             Self::Status(arguments) => status::run(&arguments, session),
             Self::Version(arguments) => version::run(&arguments, session),
             Self::Missing(missing) => Err(missing.refusal()),

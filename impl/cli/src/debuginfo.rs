@@ -46,6 +46,9 @@ fn markdown(info: &DebugInfo) -> Result<String, serde_json::Error> {
     section(&mut text, "Kernel version", &info.kernel_version);
     section(&mut text, "Status", &json(&info.cilium_status)?);
     section(&mut text, "Endpoints", &json(&info.endpoint_list)?);
+    if !info.service_list.is_empty() {
+        section(&mut text, "Services", &json(&info.service_list)?);
+    }
     if let Some(policy) = &info.policy {
         section(&mut text, &format!("Policy (revision {})", policy.revision), &policy.policy);
     }

@@ -21,6 +21,7 @@ mod monitoring;
 mod options;
 mod output;
 mod policies;
+mod service;
 mod session;
 mod status;
 mod table;

@@ -26,9 +26,6 @@ pub(crate) enum Missing {
     /// CIDR filter on devices
     #[command(hide = true)]
     Prefilter(Rest),
-    /// Services and their backends
-    #[command(hide = true)]
-    Service(Rest),
 }
 
 impl Missing {
@@ -38,7 +35,6 @@ impl Missing {
             Self::Kvstore(_) => "a key-value store (kvstore)",
             Self::Node(_) => "several nodes (node)",
             Self::Prefilter(_) => "the prefilter (prefilter)",
-            Self::Service(_) => "services (service)",
         })
     }
 }
@@ -46,9 +42,6 @@ impl Missing {
 /// The same below `bpf`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MissingBpf {
-    /// Services and their backends
-    #[command(hide = true)]
-    Lb(Rest),
     /// Connections through the proxy
     #[command(hide = true)]
     Proxy(Rest),
@@ -60,7 +53,6 @@ pub(crate) enum MissingBpf {
 impl MissingBpf {
     pub fn refusal(&self) -> CliError {
         CliError::NotSupported(match self {
-            Self::Lb(_) => "services (bpf lb)",
             Self::Proxy(_) => "the L7 proxy (bpf proxy)",
             Self::Tunnel(_) => "tunnels (bpf tunnel)",
         })

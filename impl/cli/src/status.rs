@@ -3,13 +3,16 @@
 
 use std::fmt::Write;
 
-use api::{ControllerStatus, NodeAddressing, Status, StatusResponse, StatusState};
+use api::{ControllerStatus, NodeAddressing, ServicesStatus, Status, StatusResponse, StatusState};
 use clap::Args;
 
 use crate::CliError;
 use crate::output::OutputArguments;
 use crate::session::{Session, note};
 use crate::table::Table;
+
+/// Refused services that are shown without `--verbose`.
+const REFUSED: usize = 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -117,6 +120,9 @@ fn text(status: &StatusResponse, arguments: &Arguments) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{:<21}   {line}", format!("{name}:"));
     }
+    if let Some(services) = &status.services {
+        self::services(&mut text, services, arguments.verbose);
+    }
     if arguments.verbose || arguments.all_addresses {
         addresses(&mut text, status);
     }
@@ -157,6 +163,35 @@ fn lines(status: &StatusResponse) -> Vec<(&'static str, String)> {
         lines.push(("Proxy Status", format!("OK, ip {}, port-range {}", proxy.ip, proxy.port_range)));
     }
     lines
+}
+
+/// How services are brought about, and which cannot be.
+fn services(text: &mut String, services: &ServicesStatus, all: bool) {
+    let mut line = format!("{} frontends, {} backends", services.frontends, services.active_backends);
+    if services.terminating_backends > 0 {
+        let _ = write!(line, " and {} terminating", services.terminating_backends);
+    }
+    if services.refused_count > 0 {
+        let _ = write!(line, "; {} refused", services.refused_count);
+    }
+    let enabled = |enabled: bool| if enabled { "Enabled" } else { "Disabled" };
+    let sockets = format!("{}: {}", enabled(services.sockets), services.sockets_msg);
+    let mode = format!("{}, {}, NodePorts {}", services.mode, services.algorithm, services.node_port_range);
+    let mut part = |name: &str, line: &str| {
+        let _ = writeln!(text, "{:<21}   {line}", format!("{name}:"));
+    };
+    part("Services", &line);
+    part("  Kubernetes", enabled(services.kubernetes));
+    part("  Sockets", sockets.trim_end_matches(": "));
+    part("  Mode", &mode);
+    let shown = if all { services.refused.len() } else { REFUSED };
+    for (name, reason) in services.refused.iter().take(shown) {
+        part("  Refused", &format!("{name}: {reason}"));
+    }
+    let shown = services.refused.len().min(shown) as u64;
+    if services.refused_count > shown {
+        part("  Refused", &format!("and {} more", services.refused_count - shown));
+    }
 }
 
 fn addresses(text: &mut String, status: &StatusResponse) {

@@ -197,7 +197,11 @@ fn what_programs_read_and_count_is_shown() {
         assert_eq!(datapath.apply(&one_endpoint()), []);
         datapath.set_monitor(Some(2)).unwrap();
         let runtime = node.cilium(&["bpf", "config", "get"]).unwrap();
-        assert!(runtime.contains("Monitor:   traces are told, aggregation level 2\n"), "{runtime}");
+        assert!(runtime.contains("External frontends:   0\n"), "{runtime}");
+        assert!(
+            runtime.contains("Monitor:              traces are told, aggregation level 2\n"),
+            "{runtime}"
+        );
         let endpoint = node.cilium(&["bpf", "config", "get", "7"]).unwrap();
         assert!(endpoint.contains("Ingress port prefixes:   14\n"), "{endpoint}");
         assert!(

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use loadbalancer::{EndpointSlice, ObjectKey, Service};
+
 use crate::event::{Namespace, Pod};
 use crate::reply::Notice;
 
@@ -63,11 +65,13 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Kind<K, V> {
     }
 }
 
-/// Pods and namespaces of all files.
+/// Objects of all files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
     pods: Kind<PodKey, Pod>,
     namespaces: Kind<String, Namespace>,
+    services: Kind<ObjectKey, Service>,
+    slices: Kind<ObjectKey, EndpointSlice>,
 }
 
 /// What a file's new content changed.
@@ -101,6 +105,34 @@ impl Files {
                 .map(|(name, counts, of)| twice(format!("namespace {name}"), counts, of)),
         );
         Changed { pods, namespaces }
+    }
+
+    /// The file holds these services and slices now. Those of which another object counts now, or none.
+    pub(crate) fn replace_services(
+        &mut self,
+        file: &str,
+        services: Vec<Service>,
+        slices: Vec<EndpointSlice>,
+        notices: &mut Vec<Notice>,
+    ) -> (BTreeSet<ObjectKey>, BTreeSet<ObjectKey>) {
+        let services = services.into_iter().map(|one| (one.key.clone(), one)).collect();
+        let slices = slices.into_iter().map(|one| (one.key.clone(), one)).collect();
+        let (services, services_twice) = self.services.replace(file, services);
+        let (slices, slices_twice) = self.slices.replace(file, slices);
+        let twice_of = |kind: &'static str, found: Vec<(ObjectKey, String, String)>| {
+            found.into_iter().map(move |(key, counts, of)| twice(format!("{kind} {key}"), counts, of))
+        };
+        notices.extend(twice_of("service", services_twice));
+        notices.extend(twice_of("endpoint slice", slices_twice));
+        (services, slices)
+    }
+
+    pub(crate) fn service(&self, key: &ObjectKey) -> Option<&Service> {
+        self.services.find(key)
+    }
+
+    pub(crate) fn slice(&self, key: &ObjectKey) -> Option<&EndpointSlice> {
+        self.slices.find(key)
     }
 
     pub(crate) fn pod(&self, key: &PodKey) -> Option<&Pod> {

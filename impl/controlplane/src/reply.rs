@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use loadbalancer::ApiError;
+
 use crate::deltas::Deltas;
 use crate::event::{Failure, SourceName, Ticket};
 use crate::options::OptionError;
@@ -42,6 +44,11 @@ pub enum Answer {
     PolicyAdded {
         /// Of the rules, now.
         revision: u64,
+    },
+    /// The service of the API is there.
+    ServicePut {
+        /// Whether it is new.
+        created: bool,
     },
     /// Rules were removed.
     PolicyDeleted {
@@ -130,6 +137,12 @@ pub enum Refusal {
     /// Rules were refused as a whole.
     #[error("policy: {0}")]
     Policy(String),
+    /// A service of the API cannot be so.
+    #[error(transparent)]
+    Service(#[from] ApiError),
+    /// No such service of the API.
+    #[error("no service of the API has the id {0}")]
+    NoService(u16),
     /// What was asked is desired now, and the targets could not do it yet. They go on trying, except for a new endpoint,
     /// which is gone.
     #[error("not realized: {}", list(.0))]
@@ -148,8 +161,13 @@ impl Refusal {
     /// How it is to be understood.
     pub fn kind(&self) -> RefusalKind {
         match self {
-            Self::NoEndpoint(_) | Self::NoRule(_) => RefusalKind::NotFound,
-            Self::Field { .. } | Self::Option(_) | Self::Policy(_) => RefusalKind::Invalid,
+            Self::NoEndpoint(_) | Self::NoRule(_) | Self::NoService(_) => RefusalKind::NotFound,
+            Self::Field { .. }
+            | Self::Option(_)
+            | Self::Policy(_)
+            | Self::Service(ApiError::Field { .. }) => RefusalKind::Invalid,
+            Self::Service(ApiError::Taken { .. } | ApiError::IdTaken { .. }) => RefusalKind::Conflict,
+            Self::Service(ApiError::Full(_)) => RefusalKind::Exhausted,
             Self::Duplicate { .. } | Self::Disconnecting(_) | Self::RuleOfFile { .. } => {
                 RefusalKind::Conflict
             }
@@ -202,6 +220,15 @@ pub enum Notice {
         /// The file that was just read.
         file: String,
     },
+    /// A part of a service is not done, or not for this reason before. It is tried again when that changes.
+    ServiceRefused {
+        /// Which part of which.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// The ids of services of an earlier run came after the start: others were given already.
+    ServicesRestoredLate,
     /// An address of the node belongs to an endpoint too.
     AddressOfNode {
         /// The address.

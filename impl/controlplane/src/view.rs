@@ -161,6 +161,12 @@ pub struct Status {
     /// Endpoints whose rules ask for more entries in a direction than a policy map may have: what did not fit is not
     /// allowed.
     pub overflowing: BTreeSet<u16>,
+    /// How many frontends of services are desired.
+    pub services: usize,
+    /// How many backends of services are desired.
+    pub backends: usize,
+    /// What is not done for services, and why: a frontend that another has, a NodePort out of range, a table that is full.
+    pub services_refused: BTreeMap<String, String>,
 }
 
 /// A frontend with its backends.

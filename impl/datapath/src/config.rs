@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::DatapathError;
-use crate::loader::MapSizes;
+use crate::loader::{MapSizes, ServiceSizes};
 
 /// RFC 791, section 3.2.
 const MTU_MIN_IPV4: u32 = 68;
@@ -84,6 +84,11 @@ impl DatapathConfig {
             ct_any_max: self.ct_any_max,
             policy_map_max: self.policy_map_max,
             preallocate: self.preallocate,
+            services: self.services.as_ref().map(|services| ServiceSizes {
+                frontends_max: services.frontends_max,
+                slots_max: services.slots_max,
+                backends_max: services.backends_max,
+            }),
         }
     }
 
@@ -111,6 +116,17 @@ impl DatapathConfig {
         }
         if self.policy_map_max == 0 || self.ct_tcp_max == 0 || self.ct_any_max == 0 {
             return wrong("bpf-ct-global-tcp-max", "the size of a map must not be 0");
+        }
+        if let Some(services) = &self.services {
+            for (option, size) in [
+                ("bpf-lb-map-max", services.frontends_max),
+                ("bpf-lb-slot-map-max", services.slots_max),
+                ("bpf-lb-backend-map-max", services.backends_max),
+            ] {
+                if size == 0 {
+                    return wrong(option, "the size of a map must not be 0");
+                }
+            }
         }
         let (least, family) = if self.enable_ipv6 { (MTU_MIN_IPV6, "IPv6") } else { (MTU_MIN_IPV4, "IPv4") };
         if self.mtu < least {

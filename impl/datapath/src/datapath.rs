@@ -2,15 +2,16 @@
 //! The datapath of a node: what one thread of the agent owns.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, EndpointRow};
 use ipnet::IpNet;
+use loadbalancer::{BackendAddress, Frontend};
 use maps::{
-    BpfMap, Bytes, EndpointConfigs, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LxcRow, PolicyMaps,
-    RuntimeConfig, names,
+    BpfMap, Bytes, EndpointConfigs, EndpointInfo, EndpointKey, IpcacheEntry, IpcacheKey, LbConfig,
+    LbFrontend, LxcRow, PolicyMaps, RuntimeConfig, names,
 };
 
 use crate::config::Pins;
@@ -18,9 +19,10 @@ use crate::conntrack::{Collector, CollectorTotals, monotonic_s};
 use crate::events::EventReader;
 use crate::loader::{AttachMethod, Hook, MapSet, Side, has_filter, load_host, load_lxc};
 use crate::node::Node;
-use crate::order::Present;
+use crate::order::{Present, PresentServices};
 use crate::policy_table::PolicyTable;
-use crate::{DatapathConfig, DatapathError, bpffs, rows};
+use crate::services::{Known, Services};
+use crate::{DatapathConfig, DatapathError, bpffs, node, rows};
 
 /// The tables that realization writes.
 #[derive(Debug)]
@@ -64,6 +66,9 @@ pub struct Datapath {
     pub(crate) endpoints: BTreeMap<u16, Endpoint>,
     pub(crate) policies: BTreeMap<u16, PolicyTable>,
     pub(crate) hosts: BTreeSet<IpAddr>,
+    /// None if there are to be none.
+    pub(crate) services: Option<Services>,
+    pub(crate) socket_translation: Result<(), String>,
     /// What `cilium_ipcache` has; unknown until everything desired is known.
     pub(crate) ipcache: Option<BTreeSet<IpNet>>,
     pub(crate) pending: Deltas,
@@ -78,6 +83,38 @@ impl Present for Datapath {
 
     fn is_host(&self, address: IpAddr) -> bool {
         self.hosts.contains(&address)
+    }
+}
+
+impl Datapath {
+    fn known_services(&self) -> Option<&Known> {
+        self.services.as_ref().map(Services::known)
+    }
+}
+
+impl PresentServices for Datapath {
+    fn frontend(&self, frontend: &Frontend) -> Option<LbFrontend> {
+        self.known_services().and_then(|known| known.frontend(frontend))
+    }
+
+    fn owner(&self, id: u16) -> Option<Frontend> {
+        self.known_services().and_then(|known| known.owner(id))
+    }
+
+    fn slots(&self, id: u16) -> &[u32] {
+        self.known_services().map_or(&[], |known| known.slots(id))
+    }
+
+    fn reverse_nat(&self, id: u16, ipv6: bool) -> Option<SocketAddr> {
+        self.known_services().and_then(|known| known.reverse_nat(id, ipv6))
+    }
+
+    fn backend(&self, id: u32) -> Option<BackendAddress> {
+        self.known_services().and_then(|known| known.backend(id))
+    }
+
+    fn external_frontends(&self) -> u32 {
+        self.known_services().map_or(0, PresentServices::external_frontends)
     }
 }
 
@@ -100,8 +137,8 @@ impl Datapath {
         config.check()?;
         let pins = Pins::new(&config.bpf_root);
         bpffs::ensure(&pins)?;
-        let node = Node::here()?;
-        let host_ifindex = node.set_up(config)?;
+        let here = Node::here()?;
+        let host_ifindex = here.set_up(config)?;
         let maps = MapSet::pinned(&pins.maps(), config.sizes())?;
         let tables = Tables {
             lxc: maps.typed(names::LXC)?,
@@ -111,17 +148,19 @@ impl Datapath {
             policy: PolicyMaps::open(&pins.maps().join(names::EP_TO_POLICY))?,
             runtime: maps.typed(names::RUNTIME)?,
         };
-        let program = load_lxc(&maps, &rows::lb_config(config))?
-            .program("from_container")?
-            .as_fd()
-            .try_clone_to_owned();
+        let services = config.services.is_some().then(|| Services::open(&maps)).transpose()?;
+        let lb_config = match &config.services {
+            Some(services) => rows::lb_config(services, node::netns_cookie()?),
+            None => LbConfig::default(),
+        };
+        let program = load_lxc(&maps, &lb_config)?.program("from_container")?.as_fd().try_clone_to_owned();
         let program = program.map_err(|e| crate::loader::file("keep", pins.root(), e))?;
         let mut datapath = Self {
             config: config.clone(),
             collector: Collector::new(&maps)?,
             pins,
             method,
-            node,
+            node: here,
             host_ifindex,
             maps,
             tables,
@@ -129,13 +168,16 @@ impl Datapath {
             endpoints: BTreeMap::new(),
             policies: BTreeMap::new(),
             hosts: BTreeSet::new(),
+            services,
+            socket_translation: Ok(()),
             ipcache: None,
             pending: Deltas::default(),
             totals: Totals::default(),
         };
         datapath.start_epoch()?;
         datapath.set_routers()?;
-        datapath.attach_host()?;
+        datapath.attach_host(&lb_config)?;
+        datapath.attach_sockets(&lb_config)?;
         Ok(datapath)
     }
 
@@ -151,7 +193,8 @@ impl Datapath {
                 hooks.push((hook(index, side, &name), program));
             };
             netdev(Side::Ingress, "from_netdev");
-            if self.config.masquerade {
+            // Also what goes to a backend on the node, and its answers.
+            if self.config.masquerade || self.config.services.is_some() {
                 netdev(Side::Egress, "to_netdev");
             }
         }
@@ -159,12 +202,12 @@ impl Datapath {
     }
 
     /// Loads and attaches the programs of the node's devices, and takes away those of devices that are not ours any more.
-    fn attach_host(&mut self) -> Result<(), DatapathError> {
+    fn attach_host(&mut self, lb_config: &LbConfig) -> Result<(), DatapathError> {
         let masquerade = self.node.masquerade_addresses(&self.config)?;
         let constants = rows::host_config(&self.config, &masquerade, self.host_ifindex);
         let hooks = self.host_hooks()?;
         let programs: Vec<&str> = hooks.iter().map(|(_, program)| *program).collect();
-        let loaded = load_host(&self.maps, &constants, &rows::lb_config(&self.config), &programs)?;
+        let loaded = load_host(&self.maps, &constants, lb_config, &programs)?;
         for (hook, program) in &hooks {
             self.method.attach(loaded.program(program)?.as_fd(), hook)?;
         }
@@ -196,22 +239,40 @@ impl Datapath {
         Ok(())
     }
 
-    /// Verdicts that an agent before may not have ended are found again. With a new map, connections may carry any
-    /// epoch: one by the clock has not been used yet.
+    /// Verdicts that an agent before may not have ended are found again, and whoever remembers a backend asks for it again:
+    /// the agent may have died between a change and its epoch. With a new map, connections may carry any epoch: one by the
+    /// clock has not been used yet.
     fn start_epoch(&mut self) -> Result<(), DatapathError> {
         let mut runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
         if self.maps.created().iter().any(|name| name == names::RUNTIME) {
             runtime.epoch = monotonic_s().wrapping_mul(1 << 8);
+            runtime.lb_epoch = runtime.epoch;
         }
-        // Whoever listened to the agent before is not connected to this one.
-        let runtime = RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), monitor: 0, ..runtime };
-        Ok(self.tables.runtime.insert(&0, &runtime)?)
+        let external = self.known_services().map_or(0, Known::external);
+        let runtime = RuntimeConfig {
+            epoch: runtime.epoch.wrapping_add(1),
+            // Whoever listened to the agent before is not connected to this one.
+            monitor: 0,
+            lb_epoch: runtime.lb_epoch.wrapping_add(1),
+            lb_external: external,
+        };
+        self.tables.runtime.insert(&0, &runtime)?;
+        if let Some(services) = &mut self.services {
+            services.tell_external(external);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn change_runtime(
+        &self,
+        change: impl FnOnce(RuntimeConfig) -> RuntimeConfig,
+    ) -> Result<(), DatapathError> {
+        let runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
+        Ok(self.tables.runtime.insert(&0, &change(runtime))?)
     }
 
     pub(crate) fn bump_epoch(&self) -> Result<(), DatapathError> {
-        let runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
-        let next = RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), ..runtime };
-        Ok(self.tables.runtime.insert(&0, &next)?)
+        self.change_runtime(|runtime| RuntimeConfig { epoch: runtime.epoch.wrapping_add(1), ..runtime })
     }
 
     pub(crate) fn routers(&self) -> Vec<IpAddr> {
@@ -236,9 +297,8 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError::Map`].
     pub fn set_monitor(&mut self, level: Option<u32>) -> Result<(), DatapathError> {
-        let runtime = self.tables.runtime.lookup(&0)?.unwrap_or_default();
         let monitor = level.map_or(0, |level| 1 + level.min(3));
-        Ok(self.tables.runtime.insert(&0, &RuntimeConfig { monitor, ..runtime })?)
+        self.change_runtime(|runtime| RuntimeConfig { monitor, ..runtime })
     }
 
     /// The ring of events. Its reader may move to another thread.

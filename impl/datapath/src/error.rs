@@ -71,6 +71,12 @@ pub enum DatapathError {
         /// `--bpf-root`.
         path: PathBuf,
     },
+    /// The directory of control groups is of another file system.
+    #[error("{path} is no control group of a cgroup2 hierarchy: choose another --cgroup-root")]
+    NoCgroup2 {
+        /// `--cgroup-root`.
+        path: PathBuf,
+    },
     /// The configuration contradicts itself.
     #[error("{field}: {message}")]
     Config {
@@ -78,6 +84,14 @@ pub enum DatapathError {
         field: &'static str,
         /// What is wrong with it.
         message: String,
+    },
+    /// What a service has left could not be removed.
+    #[error("remove what the service of id {id} has left: {reason}")]
+    Services {
+        /// Its frontend's id.
+        id: u16,
+        /// Why.
+        reason: String,
     },
     /// A map.
     #[error(transparent)]

@@ -5,6 +5,7 @@
 //! ends, however it ends: programs are pinned links (or filters), maps are pinned, and the next agent takes them over.
 
 mod bpffs;
+pub mod cgroup;
 mod cleanup;
 mod config;
 mod conntrack;
@@ -20,6 +21,7 @@ mod realize;
 mod resync;
 mod round;
 mod rows;
+mod services;
 mod status;
 
 pub use cleanup::cleanup;
@@ -29,5 +31,5 @@ pub use datapath::{Datapath, Totals};
 pub use error::DatapathError;
 pub use events::EventReader;
 pub use node::{HOST_DEVICE, NET_DEVICE};
-pub use order::{Present, Write, plan};
+pub use order::{Present, PresentServices, Write, plan};
 pub use status::{MapStatus, PacketCount};

@@ -4,17 +4,48 @@
 //! What the node's stack sends to pods is routed to `cilium_host`, at whose egress it is policed and redirected into the
 //! pod. The other end of the pair has no part in that: a device must have one.
 
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use ipnet::IpNet;
 use netlink::{LinkEnd, NetNs, Netlink, NetlinkError, Route, set_sysctl};
 
+use nix::libc;
+
+use crate::loader::file;
 use crate::{DatapathConfig, DatapathError};
 
 /// The device by which the node reaches its pods.
 pub const HOST_DEVICE: &str = "cilium_host";
 /// Its other end.
 pub const NET_DEVICE: &str = "cilium_net";
+
+/// The cookie of the calling thread's network namespace, by which programs at sockets know it.
+///
+/// # Errors
+/// [`DatapathError::File`].
+pub fn netns_cookie() -> Result<u64, DatapathError> {
+    let failed = |e| file("read the cookie of", Path::new("/proc/thread-self/ns/net"), e);
+    let socket = UnixDatagram::unbound().map_err(failed)?;
+    let (mut cookie, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    // SAFETY: the socket is open, and the kernel writes no more than `length` bytes to the cookie.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if answer == 0 { Ok(cookie) } else { Err(failed(io::Error::last_os_error())) }
+}
+
+/// `asm-generic/socket.h`, since Linux 5.14; libc knows it not.
+const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// The network namespace that the datapath is in.
 #[derive(Debug)]

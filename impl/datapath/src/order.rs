@@ -4,15 +4,22 @@
 //! A policy row is there before the ipcache row that makes it matter, and an endpoint's policy and program before the
 //! address by which it is reached. What goes, goes the other way round. At last comes the epoch, by which every verdict
 //! of before is found again. What is removed stays until all that is new is there: nothing that is allowed before and
-//! after is denied in between.
+//! after is denied in between. Services come last: they change no verdict.
+
+mod services;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use controlplane::{Deltas, EndpointRow, IpcacheRow};
 use identity::NumericIdentity;
 use ipnet::IpNet;
+use loadbalancer::{BackendAddress, Frontend};
+use maps::LbFrontend;
 use policy::{PolicyEntry, PolicyKey};
+
+pub use services::PresentServices;
+pub(crate) use services::{changed_slots, possible_slots};
 
 /// One write. Those next to each other that differ in their keys only may be done at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +56,32 @@ pub enum Write {
     RemovePolicyMap(u16),
     /// `cilium_runtime`.
     Epoch,
+    /// `cilium_runtime`: how many frontends the network may reach.
+    LbExternal(u32),
+    /// `cilium_lb4_backends` or `cilium_lb6_backends`.
+    Backend(u32, BackendAddress),
+    /// `cilium_lb4_reverse_nat_v2` or `cilium_lb6_reverse_nat_v2`.
+    ReverseNat(u16, SocketAddr),
+    /// `cilium_lb_slots`: the frontend's id, the slot, the backend's id.
+    Slot(u16, u16, u32),
+    /// `cilium_lb4_services_v2` or `cilium_lb6_services_v2`.
+    Frontend(Frontend, LbFrontend),
+    /// `cilium_lb4_services_v2` or `cilium_lb6_services_v2`.
+    RemoveFrontend(Frontend),
+    /// `cilium_lb_affinity`: the clients of a frontend's id that had this backend.
+    ForgetAffinity(u16, u32),
+    /// `cilium_lb_slots`.
+    RemoveSlot(u16, u16),
+    /// Of IPv6 or IPv4.
+    RemoveReverseNat(u16, bool),
+    /// `cilium_lb4_backends` or `cilium_lb6_backends`, of the address's family.
+    RemoveBackend(u32, BackendAddress),
+    /// `cilium_runtime`: whoever remembers a backend asks whether it is still there.
+    LbEpoch,
 }
 
 /// What is there before.
-pub trait Present {
+pub trait Present: PresentServices {
     /// The row of an endpoint.
     fn endpoint(&self, id: u16) -> Option<&EndpointRow>;
     /// Whether the address is there as one of the node.
@@ -100,6 +129,7 @@ pub fn plan(deltas: &Deltas, present: &impl Present) -> Vec<Write> {
     if !writes.is_empty() {
         writes.push(Write::Epoch);
     }
+    services::plan_services(deltas, present, &mut writes);
     writes
 }
 

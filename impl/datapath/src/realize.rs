@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use controlplane::{Deltas, EndpointRow, Failure, IpcacheRow};
+use controlplane::{Delta, Deltas, EndpointRow, Failure, IpcacheRow};
 use ipnet::IpNet;
 use maps::{IpcacheEntry, LxcRow, MapError};
 use policy::{PolicyEntry, PolicyKey};
@@ -41,6 +41,11 @@ impl Datapath {
     }
 
     pub(crate) fn run(&mut self, deltas: &Deltas) -> Vec<Failure> {
+        if self.services.is_none() && !(deltas.services.is_empty() && deltas.backends.is_empty()) {
+            // Programs would not look for them.
+            let (services, backends) = (Delta::default(), Delta::default());
+            return self.run(&Deltas { services, backends, ..deltas.clone() });
+        }
         let mut round = Round::new(deltas);
         self.find_devices(&mut round);
         let writes = plan(deltas, self);
@@ -51,6 +56,7 @@ impl Datapath {
             self.write(group, &mut round);
             rest = after;
         }
+        self.finish_services(deltas, &mut round);
         for id in &deltas.endpoints.removals {
             if !round.removal_failed(*id) {
                 self.endpoints.remove(id);
@@ -64,7 +70,7 @@ impl Datapath {
     }
 
     /// Indices that were not known to whoever made the row.
-    fn find_devices(&self, round: &mut Round) {
+    fn find_devices(&self, round: &mut Round<'_>) {
         let mut missing = Vec::new();
         for row in round.rows_mut().filter(|row| row.ifindex == 0) {
             match self.node.ifindex(&row.interface) {
@@ -78,7 +84,7 @@ impl Datapath {
     }
 
     /// Writes what may be written at once.
-    fn write(&mut self, group: &[Write], round: &mut Round) {
+    fn write(&mut self, group: &[Write], round: &mut Round<'_>) {
         match &group[0] {
             Write::MakePolicyMap(id) => self.make_policy_map(*id, round),
             Write::PolicyRow(id, ..) => self.write_policy(*id, group, round),
@@ -109,10 +115,11 @@ impl Datapath {
                     round.fail_all(&error);
                 }
             }
+            _ => self.write_services(group, round),
         }
     }
 
-    fn make_policy_map(&mut self, id: u16, round: &mut Round) {
+    fn make_policy_map(&mut self, id: u16, round: &mut Round<'_>) {
         if self.policies.contains_key(&id) {
             return;
         }
@@ -122,7 +129,7 @@ impl Datapath {
         }
     }
 
-    fn write_policy(&mut self, id: u16, group: &[Write], round: &mut Round) {
+    fn write_policy(&mut self, id: u16, group: &[Write], round: &mut Round<'_>) {
         let Some(table) = self.policies.get_mut(&id) else { return };
         let rows: Vec<(PolicyKey, PolicyEntry)> = group
             .iter()
@@ -136,7 +143,7 @@ impl Datapath {
         }
     }
 
-    fn publish_and_attach(&mut self, group: &[Write], round: &mut Round) {
+    fn publish_and_attach(&mut self, group: &[Write], round: &mut Round<'_>) {
         let (mut waiting, mut configured) = (Vec::new(), BTreeSet::new());
         for write in group {
             match write {
@@ -205,7 +212,7 @@ impl Datapath {
         Ok(())
     }
 
-    fn write_row(&mut self, id: u16, round: &mut Round) {
+    fn write_row(&mut self, id: u16, round: &mut Round<'_>) {
         if round.is_broken(id) {
             return;
         }
@@ -222,7 +229,7 @@ impl Datapath {
         }
     }
 
-    fn write_address(&mut self, id: u16, address: IpAddr, round: &mut Round) {
+    fn write_address(&mut self, id: u16, address: IpAddr, round: &mut Round<'_>) {
         let Some(row) = round.row(id) else { return };
         match self.tables.lxc.insert(&address.into(), &rows::endpoint_info(row)) {
             Ok(()) => drop(self.hosts.remove(&address)),
@@ -230,7 +237,7 @@ impl Datapath {
         }
     }
 
-    fn write_host(&mut self, address: IpAddr, round: &mut Round) {
+    fn write_host(&mut self, address: IpAddr, round: &mut Round<'_>) {
         match self.tables.lxc.insert(&address.into(), &rows::host_info()) {
             Ok(()) => drop(self.hosts.insert(address)),
             Err(error) => {
@@ -240,7 +247,7 @@ impl Datapath {
         }
     }
 
-    fn write_ipcache(&mut self, group: &[Write], round: &mut Round) {
+    fn write_ipcache(&mut self, group: &[Write], round: &mut Round<'_>) {
         let rows: Vec<(IpNet, IpcacheRow)> = group
             .iter()
             .filter_map(|write| match write {
@@ -266,7 +273,7 @@ impl Datapath {
         }
     }
 
-    fn remove_ipcache(&mut self, group: &[Write], round: &mut Round) {
+    fn remove_ipcache(&mut self, group: &[Write], round: &mut Round<'_>) {
         let prefixes: Vec<IpNet> = group
             .iter()
             .filter_map(|write| match write {
@@ -287,7 +294,7 @@ impl Datapath {
         }
     }
 
-    fn remove_address(&mut self, address: IpAddr, round: &mut Round) {
+    fn remove_address(&mut self, address: IpAddr, round: &mut Round<'_>) {
         if self.routers().contains(&address) {
             return;
         }
@@ -304,7 +311,7 @@ impl Datapath {
         }
     }
 
-    fn detach(&self, group: &[Write], round: &mut Round) {
+    fn detach(&self, group: &[Write], round: &mut Round<'_>) {
         let gone = group.iter().filter_map(|write| match write {
             Write::Detach(id) => {
                 Some((*id, self.endpoints.get(id).map_or(0, |endpoint| endpoint.row.ifindex)))
@@ -325,7 +332,7 @@ impl Datapath {
 
     /// A pod whose device outlives its endpoint (its state file was lost, somebody removed it through the API) must not
     /// speak without a policy: its device goes down before the program leaves it. Returns those that may be detached.
-    fn silence(&self, gone: Vec<(u16, u32)>, round: &mut Round) -> Vec<(u16, u32)> {
+    fn silence(&self, gone: Vec<(u16, u32)>, round: &mut Round<'_>) -> Vec<(u16, u32)> {
         let links = match self.node.netlink().links() {
             Ok(links) => links,
             Err(error) => {
@@ -350,7 +357,7 @@ impl Datapath {
             .collect()
     }
 
-    fn remove_policy(&mut self, id: u16, group: &[Write], round: &mut Round) {
+    fn remove_policy(&mut self, id: u16, group: &[Write], round: &mut Round<'_>) {
         let Some(table) = self.policies.get_mut(&id) else { return };
         let keys: Vec<PolicyKey> = group
             .iter()
@@ -364,7 +371,7 @@ impl Datapath {
         }
     }
 
-    fn remove_policy_maps(&mut self, group: &[Write], round: &mut Round) {
+    fn remove_policy_maps(&mut self, group: &[Write], round: &mut Round<'_>) {
         let gone = group.iter().filter_map(|write| match write {
             Write::RemovePolicyMap(id) => Some(*id),
             _ => None,
@@ -393,7 +400,16 @@ fn is_one_group(first: &Write, second: &Write) -> bool {
         | (Write::RemoveIpcache(_), Write::RemoveIpcache(_))
         | (Write::Detach(_), Write::Detach(_))
         | (Write::FlushConntrack(_), Write::FlushConntrack(_))
-        | (Write::RemovePolicyMap(_), Write::RemovePolicyMap(_)) => true,
+        | (Write::RemovePolicyMap(_), Write::RemovePolicyMap(_))
+        | (Write::Backend(..), Write::Backend(..))
+        | (Write::ReverseNat(..), Write::ReverseNat(..))
+        | (Write::Slot(..), Write::Slot(..))
+        | (Write::Frontend(..), Write::Frontend(..))
+        | (Write::RemoveFrontend(_), Write::RemoveFrontend(_))
+        | (Write::ForgetAffinity(..), Write::ForgetAffinity(..))
+        | (Write::RemoveSlot(..), Write::RemoveSlot(..))
+        | (Write::RemoveReverseNat(..), Write::RemoveReverseNat(..))
+        | (Write::RemoveBackend(..), Write::RemoveBackend(..)) => true,
         _ => first == second,
     }
 }

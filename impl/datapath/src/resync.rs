@@ -16,6 +16,7 @@ use crate::config::Pins;
 use crate::datapath::Endpoint;
 use crate::order::addresses;
 use crate::policy_table::{PolicyTable, policy_key};
+use crate::services::Services;
 use crate::{Datapath, DatapathError};
 
 impl Datapath {
@@ -33,8 +34,9 @@ impl Datapath {
         // All that is desired is in there, also what failed before.
         self.pending = Deltas::default();
         let mut failures = self.run(&deltas);
-        if let Err(error) = self.remove_strays(desired).and_then(|()| self.finish_migration()) {
-            failures.push(Failure { row: Row::Node, reason: error.to_string() });
+        let services = self.services.as_mut().map_or(Ok(()), Services::remove_strays);
+        for result in [services, self.remove_strays(desired), self.finish_migration()] {
+            failures.extend(result.err().map(|error| Failure { row: Row::Node, reason: error.to_string() }));
         }
         failures
     }
@@ -54,6 +56,9 @@ impl Datapath {
             delta.removals = self.undesired_policy(delta.endpoint, desired)?;
         }
         deltas.ipcache = self.ipcache_difference(desired)?;
+        if let Some(services) = &self.services {
+            services.add_removals(&mut deltas, desired);
+        }
         Ok(deltas)
     }
 
@@ -201,6 +206,14 @@ fn everything(desired: &Desired) -> Deltas {
         policy: policy.filter(|delta| desired.endpoints.contains_key(&delta.endpoint)).collect(),
         ipcache: Delta {
             upserts: desired.ipcache.iter().map(|(prefix, row)| (*prefix, *row)).collect(),
+            removals: Vec::new(),
+        },
+        services: Delta {
+            upserts: desired.services.iter().map(|(frontend, row)| (*frontend, row.clone())).collect(),
+            removals: Vec::new(),
+        },
+        backends: Delta {
+            upserts: desired.backends.iter().map(|(id, row)| (*id, *row)).collect(),
             removals: Vec::new(),
         },
         ..Deltas::default()

@@ -1,29 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What came of one round of writes: what failed, why, and what is to be tried again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use controlplane::{Deltas, EndpointRow, Failure, IpcacheRow, Row};
 use ipnet::IpNet;
+use loadbalancer::{BackendRow, Frontend, ServiceRow};
 use policy::{PolicyDelta, PolicyEntry, PolicyKey};
 
 /// One round of writes.
 #[derive(Debug, Default)]
-pub struct Round {
+pub struct Round<'a> {
     /// Endpoints that are to be made or changed.
     rows: BTreeMap<u16, EndpointRow>,
     /// Policy that is to be written, by endpoint.
     policy: BTreeMap<u16, PolicyDelta>,
     /// Endpoints of which a write failed on which later ones build.
     broken: BTreeSet<u16>,
+    /// Services that are to be made or changed.
+    services: HashMap<Frontend, &'a ServiceRow>,
+    frontends: HashMap<u16, Frontend>,
+    backends: HashMap<u32, &'a BackendRow>,
+    failed_services: BTreeMap<Frontend, &'a ServiceRow>,
+    failed_backends: BTreeMap<u32, &'a BackendRow>,
+    kept_services: BTreeSet<Frontend>,
+    kept_backends: BTreeSet<u32>,
     failed: Deltas,
     reasons: BTreeMap<Row, (usize, String)>,
 }
 
-impl Round {
+impl<'a> Round<'a> {
     /// The round that brings these changes about.
-    pub fn new(deltas: &Deltas) -> Self {
+    pub fn new(deltas: &'a Deltas) -> Self {
         Self {
+            services: deltas.services.upserts.iter().map(|(frontend, row)| (*frontend, row)).collect(),
+            frontends: deltas.services.upserts.iter().map(|(frontend, row)| (row.id, *frontend)).collect(),
+            backends: deltas.backends.upserts.iter().map(|(id, row)| (*id, row)).collect(),
             rows: deltas.endpoints.upserts.iter().cloned().collect(),
             policy: deltas.policy.iter().map(|delta| (delta.endpoint, delta.clone())).collect(),
             ..Self::default()
@@ -112,6 +124,69 @@ impl Round {
         self.say(Row::Ipcache(prefix), reason);
     }
 
+    /// The service that is to have this id, if it is made or changed.
+    pub fn service(&self, id: u16) -> Option<(Frontend, &'a ServiceRow)> {
+        let frontend = self.frontends.get(&id)?;
+        Some((*frontend, *self.services.get(frontend)?))
+    }
+
+    /// Something of the service of this id could not be written or removed: it is to be tried again as a whole.
+    pub fn fail_service_id(&mut self, id: u16, reason: &dyn std::fmt::Display) {
+        match self.frontends.get(&id).copied() {
+            Some(frontend) => self.fail_service(&frontend, reason),
+            // Slots of one that is gone: the next resync takes them away.
+            None => self.say(Row::Node, reason),
+        }
+    }
+
+    /// A frontend could not be made or changed: it is to be tried again as a whole.
+    pub fn fail_service(&mut self, frontend: &Frontend, reason: &dyn std::fmt::Display) {
+        if let Some(row) = self.services.get(frontend) {
+            self.failed_services.insert(*frontend, row);
+        }
+        self.say(Row::Service(*frontend), reason);
+    }
+
+    /// Whether the service that is to have this id failed.
+    pub fn service_failed(&self, id: u16) -> bool {
+        self.frontends.get(&id).is_some_and(|frontend| self.failed_services.contains_key(frontend))
+    }
+
+    /// A frontend could not be removed.
+    pub fn fail_service_removal(&mut self, frontend: &Frontend, reason: &dyn std::fmt::Display) {
+        self.kept_services.insert(*frontend);
+        self.say(Row::Service(*frontend), reason);
+    }
+
+    /// Whether the frontend could not be removed.
+    pub fn service_removal_failed(&self, frontend: &Frontend) -> bool {
+        self.kept_services.contains(frontend)
+    }
+
+    /// A backend could not be written.
+    pub fn fail_backend(&mut self, id: u32, reason: &dyn std::fmt::Display) {
+        if let Some(row) = self.backends.get(&id) {
+            self.failed_backends.insert(id, row);
+        }
+        self.say(Row::Backend(id), reason);
+    }
+
+    /// Whether the backend could not be written.
+    pub fn backend_failed(&self, id: u32) -> bool {
+        self.failed_backends.contains_key(&id)
+    }
+
+    /// A backend could not be removed.
+    pub fn fail_backend_removal(&mut self, id: u32, reason: &dyn std::fmt::Display) {
+        self.kept_backends.insert(id);
+        self.say(Row::Backend(id), reason);
+    }
+
+    /// Whether the backend could not be removed.
+    pub fn backend_removal_failed(&self, id: u32) -> bool {
+        self.kept_backends.contains(&id)
+    }
+
     /// What all rows have in common failed.
     pub fn fail_all(&mut self, reason: &dyn std::fmt::Display) {
         self.say(Row::Node, reason);
@@ -135,7 +210,12 @@ impl Round {
     }
 
     /// What is to be tried again, and what to say of it.
-    pub fn finish(self) -> (Deltas, Vec<Failure>) {
+    pub fn finish(mut self) -> (Deltas, Vec<Failure>) {
+        let services = self.failed_services.into_iter().map(|(frontend, row)| (frontend, row.clone()));
+        self.failed.services.upserts = services.collect();
+        self.failed.backends.upserts = self.failed_backends.into_iter().map(|(id, row)| (id, *row)).collect();
+        self.failed.services.removals = self.kept_services.into_iter().collect();
+        self.failed.backends.removals = self.kept_backends.into_iter().collect();
         let failures = self.reasons.into_iter().map(|(row, (count, reason))| Failure {
             row,
             reason: if count > 1 { format!("{reason} (and {} more)", count - 1) } else { reason },

@@ -9,7 +9,7 @@ use identity::NumericIdentity;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maps::{EndpointInfo, EndpointKey, HostConfig, IpcacheKey, LbConfig, LxcConfig, LxcRow, endpoint_flags};
 
-use crate::DatapathConfig;
+use crate::{DatapathConfig, ServicesConfig};
 
 /// The words of an address, or of no address.
 fn words6(address: Option<Ipv6Addr>) -> [Be32; 4] {
@@ -106,10 +106,9 @@ pub fn ipcache_key(prefix: IpNet) -> IpcacheKey {
 }
 
 /// What programs must know of load balancing.
-pub fn lb_config(config: &DatapathConfig) -> LbConfig {
-    let Some(services) = &config.services else { return LbConfig::default() };
+pub fn lb_config(services: &ServicesConfig, host_netns_cookie: u64) -> LbConfig {
     LbConfig {
-        host_netns_cookie: 0, // SKELETON: C
+        host_netns_cookie,
         enabled: 1,
         maglev: services.maglev.into(),
         node_port_min: services.node_ports.0.into(),

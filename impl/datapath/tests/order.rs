@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The order of writes: after every single one, what is there is consistent, whatever becomes of the rest.
 
+#[path = "order/services.rs"]
+mod services;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controlplane::{Delta, Deltas, EndpointRow, IpcacheRow};
-use datapath::{Present, Write, plan};
+use datapath::{Present, PresentServices, Write, plan};
 use ipnet::IpNet;
+use loadbalancer::{BackendAddress, Frontend};
+use maps::LbFrontend;
 use policy::{Direction, MapState, PolicyDelta, PolicyEntry, PolicyKey};
 use proptest::prelude::*;
 
@@ -42,6 +47,33 @@ impl Present for Kernel {
     }
 }
 
+/// There are no services here.
+impl PresentServices for Kernel {
+    fn frontend(&self, _: &Frontend) -> Option<LbFrontend> {
+        None
+    }
+
+    fn owner(&self, _: u16) -> Option<Frontend> {
+        None
+    }
+
+    fn slots(&self, _: u16) -> &[u32] {
+        &[]
+    }
+
+    fn reverse_nat(&self, _: u16, _: bool) -> Option<SocketAddr> {
+        None
+    }
+
+    fn backend(&self, _: u32) -> Option<BackendAddress> {
+        None
+    }
+
+    fn external_frontends(&self) -> u32 {
+        0
+    }
+}
+
 impl Kernel {
     fn write(&mut self, write: &Write, new: &World) {
         self.changed = true;
@@ -68,6 +100,7 @@ impl Kernel {
                 self.epoch += 1;
                 self.changed = false;
             }
+            other => panic!("{other:?} is a write of services"),
         }
     }
 

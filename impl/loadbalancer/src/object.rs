@@ -126,6 +126,26 @@ pub struct EndpointSlice {
     pub endpoints: Vec<ServiceEndpoint>,
     /// `ports`.
     pub ports: Vec<SlicePort>,
+    /// Whether it stands for a subset of an Endpoints object, which Kubernetes mirrors into EndpointSlices: of a service
+    /// that has EndpointSlices, those of Endpoints do not count.
+    pub mirrored: bool,
+}
+
+/// Why nobody can be reached at this address through a service.
+pub(crate) fn unusable(address: IpAddr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("is no address of anybody")
+    } else if address.is_loopback() {
+        Some("is a loopback address")
+    } else if address.is_multicast() {
+        Some("is a multicast address")
+    } else if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+        Some("is an IPv4 address written as IPv6: write it as IPv4")
+    } else if matches!(address, IpAddr::V4(v4) if v4.is_broadcast()) {
+        Some("is the broadcast address")
+    } else {
+        None
+    }
 }
 
 /// A service that was made through the REST API.

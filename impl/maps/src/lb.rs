@@ -187,3 +187,57 @@ pub struct LbAffinity {
     /// The backend's id.
     pub backend: u32,
 }
+
+/// `struct lb4_socket_key`: a socket, and whom it speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LbSocketKey4 {
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// The backend's address.
+    pub addr: Be32,
+    /// The backend's port.
+    pub port: Be16,
+    /// Zero.
+    pub pad: u16,
+}
+
+/// `struct lb6_socket_key`: a socket, and whom it speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LbSocketKey6 {
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// The backend's address.
+    pub addr: [Be32; 4],
+    /// The backend's port.
+    pub port: Be16,
+    /// Zero.
+    pub pad: u16,
+    /// Zero.
+    pub pad2: u32,
+}
+
+/// `struct lb4_socket`: whom the socket believes that it speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LbSocket4 {
+    /// The frontend's address.
+    pub addr: Be32,
+    /// The frontend's port.
+    pub port: Be16,
+    /// The frontend's id.
+    pub id: u16,
+}
+
+/// `struct lb6_socket`: whom the socket believes that it speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LbSocket6 {
+    /// The frontend's address.
+    pub addr: [Be32; 4],
+    /// The frontend's port.
+    pub port: Be16,
+    /// The frontend's id.
+    pub id: u16,
+}

@@ -38,7 +38,7 @@ pub use fragment::{FragmentKey4, FragmentKey6, FragmentPorts};
 pub use ipcache::{IpcacheEntry, IpcacheKey, NotAPrefix};
 pub use lb::{
     LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbConfig, LbFrontend, LbKey4, LbKey6, LbReverse4,
-    LbReverse6, LbSlotKey, lb_flags, lb_scope,
+    LbReverse6, LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4, LbSocketKey6, lb_flags, lb_scope,
 };
 pub use metrics::{Direction, METRICS_ROWS, MetricsValue, metrics_index};
 pub use metrics_map::MetricsMap;

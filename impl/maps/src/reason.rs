@@ -7,7 +7,7 @@ pub const FORWARDED: u8 = 0;
 pub const EVENT_LOST: u8 = 1;
 
 const FIRST: u8 = 130;
-const NAMES: [&str; 37] = [
+const NAMES: [&str; 38] = [
     "Invalid source mac",
     "Invalid destination mac",
     "Invalid source ip",
@@ -45,6 +45,7 @@ const NAMES: [&str; 37] = [
     "Local host is unreachable",
     "No configuration available to perform policy decision",
     "No port for masquerading",
+    "No route",
 ];
 
 /// Whether a reason is one of a drop.

@@ -91,6 +91,10 @@ fn twins() -> Vec<(&'static str, Layout)> {
         twin!("lb6_reverse", LbReverse6 { addr, port, pad }),
         twin!("lb_affinity_key", LbAffinityKey { client, id, by_netns, pad }),
         twin!("lb_affinity", LbAffinity { last_used_s, backend }),
+        twin!("lb4_socket_key", LbSocketKey4 { cookie, addr, port, pad }),
+        twin!("lb6_socket_key", LbSocketKey6 { cookie, addr, port, pad, pad2 }),
+        twin!("lb4_socket", LbSocket4 { addr, port, id }),
+        twin!("lb6_socket", LbSocket6 { addr, port, id }),
         twin!("metrics_value", MetricsValue { count, bytes }),
         twin!("snat_key4", SnatKey4 { saddr, daddr, sport, dport, protocol, direction, pad }),
         twin!("snat_key6", SnatKey6 { saddr, daddr, sport, dport, protocol, direction, pad }),
@@ -217,7 +221,7 @@ fn every_twin_lies_in_memory_as_its_c_struct_does() {
     let twins = twins();
     let names: Vec<_> = twins.iter().map(|(name, _)| *name).collect();
     let mut found = BTreeMap::new();
-    for image in [bpf::LXC, bpf::HOST, bpf::ABI] {
+    for image in [bpf::LXC, bpf::HOST, bpf::SOCK, bpf::ABI] {
         structs(image, &names, &mut found);
     }
     let missing: Vec<_> = names.iter().filter(|name| !found.contains_key(**name)).collect();

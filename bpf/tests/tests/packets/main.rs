@@ -11,4 +11,5 @@ mod masquerade;
 mod masquerade_errors;
 mod neighbours;
 mod policy;
+mod services;
 mod verifier;

@@ -26,7 +26,8 @@ const DNS: &str = "toFQDNs rules and the DNS proxy are not there yet";
 const FLANNEL: &str = "chaining to flannel is not there yet";
 const IPTABLES: &str = "no iptables rules are made: masquerading is done in BPF, see --masquerade";
 const RUNTIME: &str = "container runtimes are not asked; labels come from the CNI request or --policy-dir";
-const SERVICES: &str = "load balancing of services is not there yet";
+const BALANCER: &str = "the mode of a load balancer alone is not there; services work without it";
+const SERVICE_RANGE: &str = "services' addresses need no routes: leave the range to be found";
 const PREFILTER: &str = "the XDP prefilter is not there yet";
 
 /// All of them. What is in `accepted` is the case here already, so that a ConfigMap of 1.4 needs no more changes than
@@ -37,7 +38,6 @@ pub const ABSENT: &[Absent] = &[
     absent("auto-direct-node-routes", SWITCH, OFF, "other nodes are not known yet"),
     absent("auto-ipv6-node-routes", SWITCH, OFF, "other nodes are not known yet"),
     absent("bpf-compile-debug", SWITCH, OFF, COMPILER),
-    absent("cgroup-root", TEXT, &[], "--sockops-enable is not there yet"),
     absent("clean-cilium-bpf-state", SWITCH, OFF, "run `cilium cleanup` before the agent starts"),
     absent("clean-cilium-state", SWITCH, OFF, "run `cilium cleanup` before the agent starts"),
     absent("cluster-id", TEXT, &["0"], "cluster mesh is not there yet"),
@@ -51,7 +51,6 @@ pub const ABSENT: &[Absent] = &[
     absent("disable-endpoint-crd", SWITCH, ON, KUBERNETES),
     absent("disable-envoy-version-check", SWITCH, OFF, L7),
     absent("disable-ipv4", SWITCH, OFF, "write --enable-ipv4=false"),
-    absent("disable-k8s-services", SWITCH, ON, SERVICES),
     absent("docker", TEXT, &[], RUNTIME),
     absent("enable-ipsec", SWITCH, OFF, "encryption is not there yet"),
     absent("enable-tracing", SWITCH, OFF, "ask for one decision at a time with `cilium policy trace`"),
@@ -68,8 +67,8 @@ pub const ABSENT: &[Absent] = &[
     absent("http-retry-timeout", TEXT, &[], L7),
     absent("install-iptables-rules", SWITCH, OFF, IPTABLES),
     absent("ipsec-key-file", TEXT, &[], "encryption is not there yet"),
-    absent("ipv4-service-range", TEXT, &["auto"], SERVICES),
-    absent("ipv6-service-range", TEXT, &["auto"], SERVICES),
+    absent("ipv4-service-range", TEXT, &["auto"], SERVICE_RANGE),
+    absent("ipv6-service-range", TEXT, &["auto"], SERVICE_RANGE),
     absent("ipvlan-master-device", TEXT, &["undefined"], "the ipvlan mode is not there yet"),
     absent("k8s-api-server", TEXT, &[], KUBERNETES),
     absent("k8s-kubeconfig-path", TEXT, &[], KUBERNETES),
@@ -81,7 +80,7 @@ pub const ABSENT: &[Absent] = &[
     absent("keep-config", SWITCH, OFF, "options are read anew at each start"),
     absent("kvstore", TEXT, &[], KVSTORE),
     absent("kvstore-opt", LIST, &[], KVSTORE),
-    absent("lb", TEXT, &[], SERVICES),
+    absent("lb", TEXT, &[], BALANCER),
     absent("legacy-host-allows-world", SWITCH, OFF, "host and world are told apart; write a rule"),
     absent("lib-dir", TEXT, &[], "nothing is read at run time: programs are built into the agent"),
     absent("log-driver", LIST, &[], "the log goes to standard error"),

@@ -8,6 +8,7 @@ mod error;
 mod network;
 mod option;
 mod places;
+mod services;
 mod settings;
 mod sources;
 mod table;
@@ -23,6 +24,7 @@ pub use error::ConfigError;
 pub use network::{AddressFamily, Network};
 pub use option::{Kind, Spec};
 pub use places::Places;
+pub use services::Services;
 pub use settings::{Origin, Settings};
 pub use table::OPTIONS;
 pub use telling::{Aggregation, Telling};
@@ -35,6 +37,8 @@ pub struct Config {
     pub places: Places,
     /// Addresses, devices and what the kernel does with packets.
     pub network: Network,
+    /// Load balancing.
+    pub services: Services,
     /// What makes identities and when policy is enforced.
     pub workloads: Workloads,
     /// Logs, events and metrics.
@@ -97,6 +101,7 @@ impl Config {
         Ok(Self {
             places: Places::parse(settings)?,
             network: Network::parse(settings)?,
+            services: Services::parse(settings)?,
             workloads: Workloads::parse(settings)?,
             telling: Telling::parse(settings)?,
         })

@@ -19,7 +19,7 @@ pub struct Places {
     pub monitor_socket: PathBuf,
     /// The BPF file system.
     pub bpf_root: PathBuf,
-    /// Policies, pods and namespaces as files.
+    /// Policies, pods, namespaces and services as files.
     pub policy_dir: Option<PathBuf>,
     /// Whether endpoints of the agent before are taken up.
     pub restore: bool,

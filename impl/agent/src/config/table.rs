@@ -30,7 +30,7 @@ pub const OPTIONS: &[Spec] = &[
         "policy-dir",
         Kind::Value("DIR"),
         "",
-        "Directory of policies, pods and namespaces in YAML or JSON, watched",
+        "Directory of policies, pods, namespaces and services in YAML or JSON, watched",
     ),
     option("restore", Kind::Switch, "true", "Take up the endpoints of the agent that ran before"),
     // Addresses and devices.
@@ -78,6 +78,61 @@ pub const OPTIONS: &[Spec] = &[
         "true",
         "Give packets of pods that leave the cluster the node's address",
     ),
+    // Services.
+    option(
+        "disable-k8s-services",
+        Kind::Switch,
+        "false",
+        "Leave services of Kubernetes alone; those of the API are there all the same",
+    ),
+    option(
+        "node-port-range",
+        Kind::List("PORT"),
+        "30000,32767",
+        "First and last port for services of type NodePort",
+    ),
+    option(
+        "bpf-lb-algorithm",
+        Kind::Value("NAME"),
+        "random",
+        "How a backend is chosen for a new connection: random or maglev",
+    ),
+    option(
+        "bpf-lb-maglev-table-size",
+        Kind::Value("SLOTS"),
+        "251",
+        "Slots of each service with maglev: 251, 509, 1021, 2039, 4093, 8191, 16381 or 32749",
+    ),
+    option(
+        "bpf-lb-mode",
+        Kind::Value("MODE"),
+        "snat",
+        "How backends on other nodes are reached from outside: snat, with the node's address",
+    ),
+    option(
+        "bpf-lb-sock",
+        Kind::Switch,
+        "true",
+        "Translate sockets of pods and of the node when they connect, so that no packet need be",
+    ),
+    option(
+        "cgroup-root",
+        Kind::Value("DIR"),
+        "",
+        "Control group (version 2) whose sockets are translated (default: the one that is mounted)",
+    ),
+    option(
+        "ipv4-service-loopback-address",
+        Kind::Value("ADDRESS"),
+        "169.254.42.1",
+        "Whom a pod sees as its client when it reaches itself through a service",
+    ),
+    option(
+        "ipv6-service-loopback-address",
+        Kind::Value("ADDRESS"),
+        "fd00:a9fe:2a01::1",
+        "The same over IPv6",
+    ),
     // Policy and identity.
     option(
         "enable-policy",
@@ -121,6 +176,24 @@ pub const OPTIONS: &[Spec] = &[
             "Connections that are tracked: other protocols, per family",
         )
     },
+    option(
+        "bpf-lb-map-max",
+        Kind::Value("ENTRIES"),
+        "65535",
+        "Frontends of services, per family, and clients that keep their backend",
+    ),
+    option(
+        "bpf-lb-slot-map-max",
+        Kind::Value("ENTRIES"),
+        "1048576",
+        "Slots of all services: a backend of a service has one; with maglev a service has a table",
+    ),
+    option(
+        "bpf-lb-backend-map-max",
+        Kind::Value("ENTRIES"),
+        "262144",
+        "Backends of services, each once however many services have it",
+    ),
     option(
         "preallocate-bpf-maps",
         Kind::Switch,

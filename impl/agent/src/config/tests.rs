@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use loadbalancer::Algorithm;
 use policy::EnforcementMode;
 
 use super::absent::ABSENT;
@@ -65,13 +66,22 @@ fn no_name_is_there_twice() {
 
 #[test]
 fn nothing_said_gives_the_defaults_of_1_4() {
-    let Config { places, network, workloads, telling } = config(&[], &[]);
+    let Config { places, network, services, workloads, telling } = config(&[], &[]);
     assert_eq!(places.socket_path, Path::new("/var/run/cilium/cilium.sock"));
     assert_eq!(places.monitor_socket, Path::new("/var/run/cilium/monitor.sock"));
     assert_eq!(places.bpf_root, Path::new("/sys/fs/bpf"));
     assert!(network.ipv4.is_some() && network.ipv6.is_some() && network.masquerade);
     assert_eq!((network.connections_tcp, network.connections_any), (1_000_000, 262_144));
     assert_eq!((network.device, network.mtu), (None, None));
+    assert!(services.kubernetes && services.sockets && services.cgroup_root.is_none());
+    assert_eq!(
+        (services.node_ports.to_string().as_str(), services.algorithm),
+        ("30000-32767", Algorithm::Random)
+    );
+    assert_eq!(
+        (services.frontends_max, services.slots_max, services.backends_max),
+        (65_535, 1_048_576, 262_144)
+    );
     assert_eq!(workloads.enforcement, EnforcementMode::Default);
     assert_eq!(workloads.allow_localhost, AllowLocalhost::Auto);
     assert_eq!(
@@ -123,6 +133,42 @@ fn other_names_of_1_4_are_understood() {
     assert_eq!(config.network.device.as_deref(), Some("eth7"));
     assert_eq!(config.telling.aggregation.level(), 3);
     assert_eq!(config.telling.prometheus, Some("[::]:9090".parse().unwrap()));
+}
+
+#[test]
+fn services_are_set_as_later_ciliums_write_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (key, value) in [("node-port-range", "31000,31099\n"), ("bpf-lb-map-max", "1024")] {
+        fs::write(dir.path().join(key), value).unwrap();
+    }
+    let variables: Variables<'_> = &[("CILIUM_BPF_LB_ALGORITHM", "Maglev"), ("CILIUM_CGROUP_ROOT", "/cg")];
+    let flags = [
+        "--disable-k8s-services",
+        "--bpf-lb-maglev-table-size=4093",
+        "--bpf-lb-mode=snat",
+        "--bpf-lb-sock=false",
+        "--config-dir",
+        dir.path().to_str().unwrap(),
+    ];
+    let services = config(&flags, variables).services;
+    assert!(!services.kubernetes && !services.sockets);
+    assert_eq!(services.algorithm, Algorithm::Maglev { table_size: 4093 });
+    assert_eq!(services.node_ports.to_string(), "31000-31099");
+    assert_eq!(services.cgroup_root.as_deref(), Some(Path::new("/cg")));
+    assert_eq!(services.frontends_max, 1024);
+    let one_port = config(&["--node-port-range=31000", "--node-port-range=31000"], &[]);
+    assert_eq!(one_port.services.node_ports.to_string(), "31000");
+}
+
+#[test]
+fn a_loopback_of_services_is_nobody_elses() {
+    let services = config(&["--ipv4-service-loopback-address=10.1.0.7"], &[]).services;
+    let pods = ["10.1.0.0/24".parse().unwrap(), "f00d::a01:0:0:0/96".parse().unwrap()];
+    let in_range = services.check_loopback(&pods, &[]).unwrap_err().to_string();
+    says(&in_range, &["--ipv4-service-loopback-address=10.1.0.7", "10.1.0.0/24", "nobody"]);
+    let of_node = services.check_loopback(&pods[1..], &["10.1.0.7".parse().unwrap()]).unwrap_err();
+    says(&of_node.to_string(), &["--ipv4-service-loopback-address", "this node"]);
+    services.check_loopback(&pods[1..], &["10.1.0.8".parse().unwrap()]).unwrap();
 }
 
 #[test]
@@ -208,6 +254,23 @@ fn values_that_make_no_sense_name_the_option_and_what_would_be_right() {
         ("--fixed-identity-mapping=x=y", &["ID=LABEL"]),
         ("--fixed-identity-mapping=5=y", &["128 to 255"]),
         ("--prometheus-serve-addr=9090", &[":PORT"]),
+        ("--node-port-range=32767,30000", &["--node-port-range", "behind", "30000,32767"]),
+        ("--node-port-range=30000", &["FIRST,LAST"]),
+        ("--node-port-range=0,10", &["1 to 65535"]),
+        ("--node-port-range=1,2,3", &["\"1,2,3\""]),
+        ("--bpf-lb-algorithm=round-robin", &["random, maglev"]),
+        ("--bpf-lb-maglev-table-size=250", &["251, 509"]),
+        ("--bpf-lb-mode=dsr", &["--bpf-lb-mode", "direct server return is not there yet", "snat"]),
+        ("--bpf-lb-mode=hybrid", &["snat, dsr"]),
+        ("--bpf-lb-map-max=65536", &["1 to 65535"]),
+        ("--bpf-lb-slot-map-max=0", &["from 1"]),
+        ("--bpf-lb-backend-map-max=99999999", &["16777216"]),
+        ("--cgroup-root=cgroup", &["absolute"]),
+        ("--ipv4-service-loopback-address=::1", &["IPv4 address"]),
+        ("--ipv4-service-loopback-address=127.0.0.1", &["refuses packets"]),
+        ("--ipv6-service-loopback-address=ff02::1", &["refuses packets"]),
+        ("--ipv4-service-range=10.96.0.0/12", &["--ipv4-service-range", "write \"auto\""]),
+        ("--lb=eth0", &["--lb", "load balancer alone"]),
         ("--state-dir=relative", &["absolute"]),
         ("--state-dir=", &["--state-dir"]),
         ("--policy-dir=/no/such/dir", &["is no directory"]),

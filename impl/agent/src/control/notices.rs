@@ -35,6 +35,14 @@ impl Notices {
             Notice::Twice { object, counts, file } => {
                 tracing::warn!(object, counts, file, "two files define the same object");
             }
+            Notice::ServiceRefused { what, reason } => {
+                tracing::warn!(what, reason, "part of a service is not done");
+            }
+            Notice::ServicesRestoredLate => {
+                tracing::error!(
+                    "the ids of services of an earlier run came after the start, and are not used"
+                );
+            }
             Notice::AddressOfNode { address, id } => {
                 tracing::error!(%address, endpoint = id, "an address of the node belongs to an endpoint too");
             }

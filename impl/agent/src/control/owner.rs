@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The loop: one event at a time, its effects carried out before the next.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use controlplane::{ControlPlane, Deltas, Effects, Event, Notice, Reply, Ticket, Timestamp};
+use loadbalancer::Frontend;
 use monitor::Hub;
 use tokio::sync::oneshot;
 
@@ -49,6 +50,7 @@ pub fn start<T: Target>(control: &Control, receiver: Inbox, parts: Parts<T>) -> 
         waiting: HashMap::new(),
         next_ticket: 0,
         under_way: VecDeque::new(),
+        frontends: HashSet::new(),
     };
     thread::Builder::new().name("control".into()).spawn(move || owner.run(&receiver.0))
 }
@@ -74,6 +76,8 @@ struct Owner<T> {
     next_ticket: u64,
     /// Revisions that the realizing thread has, since when, and with how many endpoints.
     under_way: VecDeque<(u64, Instant, usize)>,
+    /// Frontends of services that were handed over.
+    frontends: HashSet<Frontend>,
 }
 
 impl<T: Target> Owner<T> {
@@ -122,7 +126,11 @@ impl<T: Target> Owner<T> {
             self.notices.tell(&self.plane, notice);
         }
         if synced {
-            self.realizer.resync(self.plane.desired());
+            let desired = self.plane.desired();
+            let frontends = desired.services.keys();
+            let added = frontends.filter(|frontend| self.frontends.insert(**frontend)).count();
+            self.counters.services("add", added);
+            self.realizer.resync(desired);
         }
     }
 
@@ -133,7 +141,25 @@ impl<T: Target> Owner<T> {
         let endpoints = deltas.endpoints.upserts.len().max(deltas.policy.len());
         self.under_way.push_back((deltas.revision, start, endpoints));
         self.counters.regeneration("policyCalculation", true, start.elapsed(), endpoints);
+        let services = &deltas.services;
+        self.count_services(services.upserts.iter().map(|(frontend, _)| frontend), &services.removals);
         self.realizer.apply(deltas);
+    }
+
+    fn count_services<'a>(&mut self, changed: impl Iterator<Item = &'a Frontend>, gone: &[Frontend]) {
+        let (mut added, mut updated) = (0, 0);
+        for frontend in changed {
+            match self.frontends.insert(*frontend) {
+                true => added += 1,
+                false => updated += 1,
+            }
+        }
+        let removed = gone.iter().filter(|frontend| self.frontends.remove(frontend)).count();
+        for (action, count) in [("add", added), ("update", updated), ("delete", removed)] {
+            if count > 0 {
+                self.counters.services(action, count);
+            }
+        }
     }
 
     /// Counts how long the revisions that are realized now took.

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use controlplane::{Event, Objects};
 
+use policy::kubernetes::MAX_DOCUMENTS_BYTES;
+
 use super::copies::Copies;
-use super::objects;
+use super::objects::{Found, objects};
 
 /// Largest file that is read, bytes.
-pub const FILE_LIMIT: u64 = 4 << 20;
+pub const FILE_LIMIT: u64 = MAX_DOCUMENTS_BYTES as u64;
 /// Files that are read.
 pub const FILES_LIMIT: usize = 4096;
 
@@ -33,12 +35,38 @@ pub struct Directory {
     known: BTreeMap<OsString, Known>,
     hasher: RandomState,
     copies: Copies,
+    /// Whether services and endpoints are wanted.
+    services: bool,
+    /// Whether it was said that they are left out.
+    told_left_out: bool,
+}
+
+/// What came of looking at a file.
+#[derive(Default)]
+pub struct Looked {
+    /// What is to be told.
+    pub events: Vec<Event>,
+    /// The file's text, if it is good and new: to be kept once the events are told, for that waits for the disk.
+    pub good: Option<String>,
+}
+
+impl Looked {
+    fn told(events: Vec<Event>) -> Self {
+        Self { events, good: None }
+    }
 }
 
 impl Directory {
     /// Of which nothing was told.
-    pub fn new(path: &Path, copies: Copies) -> Self {
-        Self { path: path.into(), known: BTreeMap::new(), hasher: RandomState::new(), copies }
+    pub fn new(path: &Path, copies: Copies, services: bool) -> Self {
+        Self {
+            path: path.into(),
+            known: BTreeMap::new(),
+            hasher: RandomState::new(),
+            copies,
+            services,
+            told_left_out: false,
+        }
     }
 
     /// The directory.
@@ -80,13 +108,24 @@ impl Directory {
             events.push(Event::Source { file: here, objects: Objects::default() });
         }
         let gone: Vec<_> = self.known.keys().filter(|name| !names.contains(name)).cloned().collect();
-        events.extend(gone.iter().chain(&names).flat_map(|name| self.look(name)));
+        for name in gone.iter().chain(&names) {
+            let Looked { events: looked, good } = self.look(name);
+            events.extend(looked);
+            self.keep(name, good);
+        }
         self.copies.retain(|name| names.iter().any(|known| known == name));
         Ok(events)
     }
 
+    /// Keeps a good text of a file.
+    pub fn keep(&self, name: &OsStr, good: Option<String>) {
+        if let Some(text) = good {
+            self.copies.keep(name, &text);
+        }
+    }
+
     /// Looks at one file; nothing if it is as it was told.
-    pub fn look(&mut self, name: &OsStr) -> Vec<Event> {
+    pub fn look(&mut self, name: &OsStr) -> Looked {
         let path = self.path.join(name);
         let file = path.display().to_string();
         let text = match read(&path) {
@@ -94,28 +133,34 @@ impl Directory {
                 self.copies.forget(name);
                 let gone =
                     self.known.remove(name).map(|_| Event::Source { file, objects: Objects::default() });
-                return gone.into_iter().collect();
+                return Looked::told(gone.into_iter().collect());
             }
-            Err(e) => return self.failed(name, file, e.to_string()),
+            Err(e) => return Looked::told(self.failed(name, file, e.to_string())),
             Ok(text) => text,
         };
         if !self.known.contains_key(name) && self.known.len() >= FILES_LIMIT {
             let reason = format!("not read: the directory has more than {FILES_LIMIT} files");
-            return vec![Event::SourceFailed { file, reason }];
+            return Looked::told(vec![Event::SourceFailed { file, reason }]);
         }
         let hash = self.hasher.hash_one(&text);
         if self.known.get(name) == Some(&Known::Text(hash)) {
-            return Vec::new();
+            return Looked::default();
         }
-        match objects(&text) {
-            Err(e) => self.failed(name, file, e.to_string()),
-            Ok((objects, warnings)) => {
+        match objects(&text, self.services) {
+            Err(e) => Looked::told(self.failed(name, file, e.to_string())),
+            Ok(Found { objects, warnings, left_out }) => {
                 for warning in warnings {
                     tracing::warn!(file, warning, "a policy means less than it says");
                 }
-                self.copies.keep(name, &text);
+                if left_out > 0 && !std::mem::replace(&mut self.told_left_out, true) {
+                    tracing::info!(
+                        file,
+                        objects = left_out,
+                        "services and endpoints are left alone: --disable-k8s-services"
+                    );
+                }
                 self.known.insert(name.into(), Known::Text(hash));
-                vec![Event::Source { file, objects }]
+                Looked { events: vec![Event::Source { file, objects }], good: Some(text) }
             }
         }
     }
@@ -124,10 +169,10 @@ impl Directory {
     fn failed(&mut self, name: &OsStr, file: String, reason: String) -> Vec<Event> {
         let known = Known::Unreadable(self.hasher.hash_one(&reason));
         let before = self.known.insert(name.into(), known);
-        let kept = || self.copies.kept(name).and_then(|text| objects(&text).ok());
+        let kept = || self.copies.kept(name).and_then(|text| objects(&text, self.services).ok());
         let kept = if before.is_none() { kept() } else { None };
         let mut events = Vec::new();
-        if let Some((objects, _)) = kept {
+        if let Some(Found { objects, .. }) = kept {
             tracing::warn!(file, "what it held when it was last read holds");
             events.push(Event::Source { file: file.clone(), objects });
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A directory of Kubernetes objects as a source: policies, pods and namespaces in YAML or JSON (`--policy-dir`).
+//! A directory of Kubernetes objects as a source: policies, pods, namespaces, services and their endpoints in
+//! YAML or JSON (`--policy-dir`).
 //!
 //! A file counts as a whole: when it cannot be read, what it held before stays, also over a restart of the agent, and
 //! status says why. Names that begin
@@ -12,5 +13,5 @@ mod objects;
 mod tests;
 mod watch;
 
-pub use objects::{ObjectError, objects};
+pub use objects::{Found, ObjectError, objects};
 pub use watch::{FilesError, Watcher};

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A file's text into what the control plane is told: rules, pods, namespaces.
+//! A file's text into what the control plane is told: rules, pods, namespaces, services and their endpoints.
 
 use std::collections::BTreeMap;
 
 use addr::{Port, Protocol};
 use controlplane::{NamedPort, Namespace, Objects, Pod};
 use identity::{Label, Source};
+use loadbalancer::kubernetes as services;
 use policy::ParseError;
 use policy::kubernetes::{documents, policy_of};
 use serde::Deserialize;
@@ -14,6 +15,10 @@ use serde_json::Value;
 
 /// The namespace of an object that names none.
 const DEFAULT_NAMESPACE: &str = "default";
+
+/// Versions of EndpointSlice.
+const SLICES: &str = "discovery.k8s.io/v1";
+const SLICES_BETA: &str = "discovery.k8s.io/v1beta1";
 
 /// Why a file's objects are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -36,45 +41,71 @@ pub enum ObjectError {
     },
 }
 
-/// What a text holds, and what its author should know.
+/// What a text holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its objects.
+    pub objects: Objects,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+    /// How many services and endpoints were left out.
+    pub left_out: usize,
+}
+
+/// What a text holds; of services and endpoints, if they are wanted.
 ///
 /// # Errors
 /// [`ObjectError`] about the first object that is wrong: a file is taken as a whole or not at all.
-pub fn objects(text: &str) -> Result<(Objects, Vec<String>), ObjectError> {
-    let mut objects = Objects::default();
-    let mut warnings = Vec::new();
+pub fn objects(text: &str, services: bool) -> Result<Found, ObjectError> {
+    let mut found = Found::default();
     let documents = documents(text)?;
     if documents.iter().all(Value::is_null) {
         return Err(ObjectError::Empty);
     }
-    for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.is_null()) {
-        add(&mut objects, &mut warnings, document).map_err(|problem| ObjectError::Object {
+    for (index, document) in documents.into_iter().enumerate().filter(|(_, document)| !document.is_null()) {
+        found.add(&document, services).map_err(|problem| ObjectError::Object {
             number: index + 1,
-            name: name(document),
+            name: name(&document),
             problem,
         })?;
     }
-    Ok((objects, warnings))
+    Ok(found)
 }
 
-fn add(objects: &mut Objects, warnings: &mut Vec<String>, document: &Value) -> Result<(), String> {
-    if let Some(policy) = policy_of(document).map_err(|e| e.to_string())? {
-        let name = format!("{} {}/{}", policy.kind, policy.namespace, policy.name);
-        warnings.extend(policy.warnings.into_iter().map(|warning| format!("{name}: {warning}")));
-        objects.rules.extend(policy.rules);
-        return Ok(());
-    }
-    let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default();
-    match (text("apiVersion"), text("kind")) {
-        ("v1", "Pod") => objects.pods.push(pod(read(document)?)?),
-        ("v1", "Namespace") => objects.namespaces.push(namespace(read(document)?)?),
-        (version, kind) => {
-            return Err(format!(
-                "kind {kind:?} of {version:?} is not read from files: only CiliumNetworkPolicy, NetworkPolicy, Pod and Namespace are"
-            ));
+impl Found {
+    fn add(&mut self, document: &Value, services: bool) -> Result<(), String> {
+        if let Some(policy) = policy_of(document).map_err(|e| e.to_string())? {
+            let name = format!("{} {}/{}", policy.kind, policy.namespace, policy.name);
+            self.warnings.extend(policy.warnings.into_iter().map(|warning| format!("{name}: {warning}")));
+            self.objects.rules.extend(policy.rules);
+            return Ok(());
         }
+        let objects = &mut self.objects;
+        let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default();
+        match (text("apiVersion"), text("kind")) {
+            ("v1", "Pod") => objects.pods.push(pod(document)?),
+            ("v1", "Namespace") => objects.namespaces.push(namespace(read(document)?)?),
+            ("v1", "Service" | "Endpoints") | (SLICES | SLICES_BETA, "EndpointSlice") if !services => {
+                self.left_out += 1;
+            }
+            ("v1", "Service") => {
+                objects.services.push(services::service(document).map_err(|e| e.to_string())?);
+            }
+            ("v1", "Endpoints") => {
+                objects.slices.extend(services::endpoints(document).map_err(|e| e.to_string())?);
+            }
+            (SLICES | SLICES_BETA, "EndpointSlice") => {
+                objects.slices.push(services::endpoint_slice(document).map_err(|e| e.to_string())?);
+            }
+            (version, kind) => {
+                return Err(format!(
+                    "kind {kind:?} of {version:?} is not read from files: only CiliumNetworkPolicy, NetworkPolicy, \
+                     Pod, Namespace, Service, EndpointSlice and Endpoints are"
+                ));
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn name(document: &Value) -> String {
@@ -123,7 +154,8 @@ struct ContainerPort {
     protocol: Option<String>,
 }
 
-fn pod(object: Object) -> Result<Pod, String> {
+fn pod(document: &Value) -> Result<Pod, String> {
+    let object: Object = read(document)?;
     let Metadata { name, namespace, labels } = object.metadata;
     let mut named_ports = Vec::new();
     let ports = object.spec.containers.into_iter().flat_map(|container| container.ports.unwrap_or_default());
@@ -145,7 +177,7 @@ fn pod(object: Object) -> Result<Pod, String> {
         labels: checked(labels)?,
         service_account: object.spec.service_account_name.filter(|name| !name.is_empty()),
         named_ports,
-        host_ports: Vec::new(), // SKELETON
+        host_ports: services::pod_host_ports(document).map_err(|e| e.to_string())?,
     })
 }
 

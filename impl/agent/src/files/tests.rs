@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use controlplane::{Event, Objects, SourceName};
 
-use super::{Watcher, objects};
+use super::{Found, ObjectError, Watcher};
 
 const POLICY: &str = r"
 apiVersion: cilium.io/v2
@@ -49,7 +49,8 @@ fn copies(path: &Path) -> PathBuf {
 fn watch(path: &Path) -> (Watcher, Receiver<Event>) {
     let (sender, receiver) = mpsc::channel();
     let copies = copies(path);
-    let watcher = Watcher::start(path, &copies, move |event| sender.send(event).unwrap_or_default()).unwrap();
+    let watcher =
+        Watcher::start(path, &copies, true, move |event| sender.send(event).unwrap_or_default()).unwrap();
     (watcher, receiver)
 }
 
@@ -69,6 +70,10 @@ fn wait(events: &Receiver<Event>, file: &str, wanted: impl Fn(&Event) -> bool) -
     }
 }
 
+fn objects(text: &str) -> Result<Objects, ObjectError> {
+    super::objects(text, true).map(|found| found.objects)
+}
+
 fn rules(event: &Event) -> usize {
     let Event::Source { objects, .. } = event else { return usize::MAX };
     objects.rules.len()
@@ -81,7 +86,7 @@ fn failed(event: &Event) -> bool {
 #[test]
 fn a_text_holds_rules_pods_and_namespaces_in_any_mixture() {
     let text = format!("{POLICY}---\n{POD}---\n{NAMESPACE}---\n");
-    let (Objects { rules, pods, namespaces, .. }, _) = objects(&text).unwrap();
+    let Objects { rules, pods, namespaces, .. } = objects(&text).unwrap();
     assert_eq!((rules.len(), pods.len(), namespaces.len()), (1, 1, 1));
     let pod = &pods[0];
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "web-0"));
@@ -91,7 +96,51 @@ fn a_text_holds_rules_pods_and_namespaces_in_any_mixture() {
     assert_eq!(ports, [("http", "TCP", 80), ("dns", "UDP", 53)]);
     assert_eq!(namespaces[0].labels["team"], "red");
     let json = r#"{"kind":"List","apiVersion":"v1","items":[{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"a"}}]}"#;
-    assert_eq!(objects(json).unwrap().0.namespaces.len(), 1);
+    assert_eq!(objects(json).unwrap().namespaces.len(), 1);
+}
+
+const SERVICES: &str = r"
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.10, type: NodePort, ports: [{name: http, port: 80, nodePort: 30080, targetPort: web}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-x7, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.0.7], conditions: {ready: true}}]
+ports: [{name: http, port: 8080, protocol: TCP}]
+---
+apiVersion: discovery.k8s.io/v1beta1
+kind: EndpointSlice
+metadata: {name: web-x8, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.0.8]}]
+ports: [{name: http, port: 8080, protocol: TCP}]
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: db}
+subsets: [{addresses: [{ip: 192.0.2.7}], ports: [{port: 5432}]}]
+";
+
+#[test]
+fn services_and_their_endpoints_are_read_and_host_ports_of_pods() {
+    let pod = POD.replace("containerPort: 80}", "containerPort: 80, hostPort: 8088}");
+    let text = format!("{SERVICES}---\n{pod}");
+    let Objects { services, slices, pods, .. } = objects(&text).unwrap();
+    assert_eq!((services.len(), slices.len(), pods.len()), (1, 3, 1));
+    assert_eq!(services[0].key.to_string(), "shop/web");
+    let of: Vec<_> = slices.iter().map(|slice| slice.service.as_str()).collect();
+    assert_eq!(of, ["web", "web", "db"]);
+    let [port] = &pods[0].host_ports[..] else { panic!("{:?}", pods[0].host_ports) };
+    assert_eq!((port.port.get(), port.container_port.get()), (8088, 80));
+    let list = r#"{"kind":"ServiceList","apiVersion":"v1","items":[{"metadata":{"name":"a"},
+        "spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}]}"#;
+    assert_eq!(objects(list).unwrap().services.len(), 1);
+    let Found { objects: without, left_out, .. } = super::objects(&text, false).unwrap();
+    assert_eq!((without.services.len(), without.slices.len(), without.pods.len(), left_out), (0, 0, 1, 4));
 }
 
 #[test]
@@ -107,6 +156,11 @@ fn what_is_wrong_is_named_by_object_and_field() {
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: 1}\n", &["object 1", "metadata.name"]),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: ''}\n", &["metadata.name", "empty"]),
         ("apiVersion: v1\nkind: Pod\nmetadata: {labels: {}}\n", &["metadata", "name"]),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 0}]}\n",
+            &["object 1 (Service s)", "spec.ports[0].port", "1 to 65535"],
+        ),
+        ("apiVersion: discovery.k8s.io/v2\nkind: EndpointSlice\nmetadata: {name: s}\n", &["not read"]),
     ] {
         let problem = objects(text).unwrap_err().to_string();
         for part in parts {

@@ -16,7 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::copies::Copies;
-use super::directory::Directory;
+use super::directory::{Directory, Looked};
 
 /// How long a directory that is gone is left alone, milliseconds.
 const RETRY_MS: u16 = 1000;
@@ -55,13 +55,14 @@ pub struct Watcher {
 
 impl Watcher {
     /// Starts; `tell` gets what the files hold, then that this was all, then each change. The last good text of each file
-    /// is kept in `copies`.
+    /// is kept in `copies`. Services and their endpoints are left out unless they are wanted.
     ///
     /// # Errors
     /// [`FilesError`] when the kernel gives no watch.
     pub fn start(
         path: &Path,
         copies: &Path,
+        services: bool,
         tell: impl Fn(Event) + Send + 'static,
     ) -> Result<Self, FilesError> {
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).map_err(FilesError::of("make an event"))?;
@@ -70,7 +71,7 @@ impl Watcher {
             .map_err(FilesError::of("start inotify"))?;
         let copies = Copies::open(copies)
             .map_err(|source| FilesError { action: "make a directory for copies", source })?;
-        let directory = Directory::new(path, copies);
+        let directory = Directory::new(path, copies, services);
         let mut watch = Watch { directory, inotify, watched: false, synced: false, tell };
         // Before the first scan, so that no change falls between the two.
         watch.attach();
@@ -146,8 +147,10 @@ impl<F: Fn(Event)> Watch<F> {
             match self.changes() {
                 Changed::Everything => self.scan(),
                 Changed::Names(names) => {
-                    for event in names.iter().flat_map(|name| self.directory.look(name)) {
-                        (self.tell)(event);
+                    for name in &names {
+                        let Looked { events, good } = self.directory.look(name);
+                        events.into_iter().for_each(&self.tell);
+                        self.directory.keep(name, good);
                     }
                 }
             }

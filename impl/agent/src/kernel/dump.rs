@@ -11,7 +11,9 @@ use crate::realize::MapDump;
 pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Option<Result<MapDump, String>> {
     use maps::{
         ConntrackEntry, ConntrackKey4, ConntrackKey6, EndpointInfo, EndpointKey, FragmentKey4, FragmentKey6,
-        FragmentPorts, IpcacheEntry, IpcacheKey, LxcRow, RuntimeConfig, SnatEntry, SnatKey4, SnatKey6,
+        FragmentPorts, IpcacheEntry, IpcacheKey, LbAffinity, LbAffinityKey, LbBackend4, LbBackend6,
+        LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6, LbSlotKey, LxcRow, RuntimeConfig, SnatEntry,
+        SnatKey4, SnatKey6,
     };
     let read = Read { datapath, pins, name, limit };
     Some(match name {
@@ -25,6 +27,14 @@ pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Optio
         names::RUNTIME => read.shared::<u32, RuntimeConfig>(),
         names::SNAT_V4 => read.shared::<SnatKey4, SnatEntry>(),
         names::SNAT_V6 => read.shared::<SnatKey6, SnatEntry>(),
+        names::LB4_SERVICES => read.shared::<LbKey4, LbFrontend>(),
+        names::LB6_SERVICES => read.shared::<LbKey6, LbFrontend>(),
+        names::LB_SLOTS => read.shared::<LbSlotKey, u32>(),
+        names::LB4_BACKENDS => read.shared::<u32, LbBackend4>(),
+        names::LB6_BACKENDS => read.shared::<u32, LbBackend6>(),
+        names::LB4_REVERSE_NAT => read.shared::<u32, LbReverse4>(),
+        names::LB6_REVERSE_NAT => read.shared::<u32, LbReverse6>(),
+        names::LB_AFFINITY => read.shared::<LbAffinityKey, LbAffinity>(),
         names::METRICS => read.packets(),
         _ => match names::policy_endpoint(name) {
             Some(id) => read.rows(datapath.policy_map(id)?),

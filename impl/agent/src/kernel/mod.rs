@@ -4,22 +4,25 @@
 mod dump;
 mod events;
 mod text;
+mod text_lb;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, Desired, Failure};
-use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins};
+use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins, ServicesConfig};
+use loadbalancer::Algorithm;
 
-use crate::config::Config;
+use crate::config::{Config, Services};
 use crate::node::Node;
-use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Target};
+use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Sockets, Target};
 
 pub use events::EventThread;
 
 /// Rows of each endpoint's policy map, as in 1.4.
 const POLICY_ROWS: u32 = 16_384;
 
-/// What the datapath is to be like.
+/// What the datapath is to be like. Where sockets are to be translated is found out when it starts.
 pub fn config(config: &Config, node: &Node) -> DatapathConfig {
     let network = &config.network;
     if network.masquerade && node.device.is_none() {
@@ -52,7 +55,21 @@ pub fn config(config: &Config, node: &Node) -> DatapathConfig {
         policy_map_max: POLICY_ROWS,
         mtu: node.mtu,
         preallocate: network.preallocate,
-        services: None, // SKELETON
+        services: Some(services(&config.services)),
+    }
+}
+
+fn services(services: &Services) -> ServicesConfig {
+    ServicesConfig {
+        maglev: matches!(services.algorithm, Algorithm::Maglev { .. }),
+        node_ports: (services.node_ports.first().get(), services.node_ports.last().get()),
+        dsr: false,
+        loopback_ip4: services.loopback4,
+        loopback_ip6: services.loopback6,
+        cgroup: None,
+        frontends_max: services.frontends_max,
+        slots_max: services.slots_max,
+        backends_max: services.backends_max,
     }
 }
 
@@ -61,6 +78,7 @@ pub fn config(config: &Config, node: &Node) -> DatapathConfig {
 pub struct Kernel {
     datapath: Datapath,
     pins: Pins,
+    sockets: Sockets,
 }
 
 impl Kernel {
@@ -68,8 +86,17 @@ impl Kernel {
     ///
     /// # Errors
     /// [`DatapathError`].
-    pub fn start(config: &DatapathConfig) -> Result<Self, DatapathError> {
-        Ok(Self { datapath: Datapath::start(config)?, pins: Pins::new(&config.bpf_root) })
+    pub fn start(mut config: DatapathConfig, services: &Services) -> Result<Self, DatapathError> {
+        let cgroup = cgroup(services);
+        if let Some(config) = &mut config.services {
+            config.cgroup = cgroup.as_ref().ok().cloned();
+        }
+        let sockets = match cgroup {
+            Ok(cgroup) => Sockets::Translated(cgroup.display().to_string()),
+            Err(reason) => Sockets::Not(reason),
+        };
+        let datapath = Datapath::start(&config)?;
+        Ok(Self { datapath, pins: Pins::new(&config.bpf_root), sockets })
     }
 
     /// What programs tell. Its reader may move to another thread.
@@ -79,6 +106,15 @@ impl Kernel {
     pub fn events(&self) -> Result<EventReader, DatapathError> {
         self.datapath.events()
     }
+}
+
+/// Whose sockets are translated, or why none are. What is not there does not keep the agent from starting: packets are
+/// translated then.
+fn cgroup(services: &Services) -> Result<PathBuf, String> {
+    if !services.sockets {
+        return Err("--bpf-lb-sock=false".into());
+    }
+    Err("not there yet".into()) // SKELETON: datapath::cgroup::find_or_mount
 }
 
 impl Target for Kernel {
@@ -105,6 +141,14 @@ impl Target for Kernel {
     fn cleaning(&self) -> Cleaning {
         let totals = self.datapath.collector_totals();
         Cleaning { passes: totals.passes, removed: totals.removed, errors: totals.errors }
+    }
+
+    fn services(&self) -> Result<loadbalancer::Restored, String> {
+        Ok(loadbalancer::Restored::default()) // SKELETON: Datapath::services
+    }
+
+    fn sockets(&self) -> Sockets {
+        self.sockets.clone()
     }
 
     fn maps(&self) -> Vec<MapSummary> {

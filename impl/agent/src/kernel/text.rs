@@ -25,7 +25,14 @@ fn ip6(words: [Be32; 4]) -> Ipv6Addr {
     octets.into()
 }
 
-fn protocol(number: u8) -> String {
+/// An address of either family: IPv4 is alone in the first word.
+pub fn address(words: [Be32; 4]) -> IpAddr {
+    let rest: u32 = words[1..].iter().map(|word| u32::from(Ipv4Addr::from(*word))).fold(0, |a, b| a | b);
+    if rest == 0 { Ipv4Addr::from(words[0]).into() } else { ip6(words).into() }
+}
+
+/// By its name, if it has one.
+pub fn protocol(number: u8) -> String {
     Protocol::from_number(number).map_or_else(|| number.to_string(), |protocol| protocol.to_string())
 }
 
@@ -98,7 +105,10 @@ impl Text for PolicyEntry {
 
 impl Text for RuntimeConfig {
     fn text(&self) -> Option<String> {
-        Some(format!("epoch={} monitor={}", self.epoch, self.monitor))
+        Some(format!(
+            "epoch={} monitor={} lb_epoch={} lb_external={}",
+            self.epoch, self.monitor, self.lb_epoch, self.lb_external
+        ))
     }
 }
 
@@ -122,9 +132,19 @@ impl Text for ConntrackEntry {
     fn text(&self) -> Option<String> {
         let initiator =
             if self.flags & conntrack_flags::INITIATOR_IS_SECOND != 0 { "second" } else { "first" };
+        if let Some(service) = self.service() {
+            return Some(format!(
+                "initiator={initiator} service={} backend={} => {} lifetime={} flags={:#x}",
+                self.rev_nat_index,
+                service.backend,
+                socket(address(service.addr), service.port.get()),
+                self.lifetime,
+                self.flags
+            ));
+        }
         Some(format!(
             "initiator={initiator} identity={}->{} tx_packets={} tx_bytes={} rx_packets={} rx_bytes={} lifetime={} \
-             flags={:#x}",
+             flags={:#x} service={}",
             self.src_sec_id,
             self.dst_sec_id,
             self.tx_packets,
@@ -132,7 +152,8 @@ impl Text for ConntrackEntry {
             self.rx_packets,
             self.rx_bytes,
             self.lifetime,
-            self.flags
+            self.flags,
+            self.rev_nat_index
         ))
     }
 }
@@ -160,12 +181,7 @@ impl Text for SnatKey6 {
 
 impl Text for SnatEntry {
     fn text(&self) -> Option<String> {
-        // An IPv4 address is alone in the first word.
-        let rest: u32 =
-            self.addr[1..].iter().map(|word| u32::from(Ipv4Addr::from(*word))).fold(0, |a, b| a | b);
-        let address: IpAddr =
-            if rest == 0 { Ipv4Addr::from(self.addr[0]).into() } else { ip6(self.addr).into() };
-        Some(format!("{} lifetime={}", socket(address, self.port.get()), self.lifetime))
+        Some(format!("{} lifetime={}", socket(address(self.addr), self.port.get()), self.lifetime))
     }
 }
 

@@ -81,13 +81,21 @@ impl<T: Target> Assembly<T> {
             counters: counters.clone(),
         };
         let controlling = control::start(&control, inbox, parts).context("start the control thread")?;
+        // Before the state is known to be all: flows know frontends and backends by the ids that the tables have.
+        match realizer.ask(|target| target.services())?.blocking_recv()? {
+            Ok(restored) => control.tell(Event::RestoredServices(restored)),
+            Err(reason) => tracing::error!(
+                reason,
+                "the ids of services are lost: connections through them may be chosen anew"
+            ),
+        }
         for event in restored.into_events() {
             control.tell(event);
         }
         control.tell(Event::NodeAddresses(addresses));
         let watcher = config.places.policy_dir.as_deref().map(|dir| {
             let (control, counters) = (control.clone(), counters.clone());
-            Watcher::start(dir, &copies, move |event| {
+            Watcher::start(dir, &copies, config.services.kubernetes, move |event| {
                 counters.event("k8s");
                 control.tell(event);
             })
@@ -141,13 +149,20 @@ fn ends(thread: JoinHandle<()>, deadline: Instant) -> bool {
 
 /// What the control plane is told once.
 fn desired(config: &Config, node: &Node) -> controlplane::Config {
-    let workloads = &config.workloads;
+    let (workloads, services) = (&config.workloads, &config.services);
     let mut sources = BTreeSet::from([SourceName::State, SourceName::Node]);
     if config.places.policy_dir.is_some() {
         sources.insert(SourceName::Files);
     }
     controlplane::Config {
-        services: loadbalancer::Config::default(), // SKELETON
+        services: loadbalancer::Config {
+            kubernetes: services.kubernetes,
+            algorithm: services.algorithm,
+            node_ports: services.node_ports,
+            local: node.pod_ranges(),
+            frontends_max: services.frontends_max as usize,
+            backends_max: services.backends_max as usize,
+        },
         cluster_name: workloads.cluster_name.clone(),
         cluster_id: 0,
         fixed_identities: workloads.fixed_identities.clone(),

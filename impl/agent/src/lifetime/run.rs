@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Assembly, NamespaceLock, Parts, listen_unix, restore};
-use crate::config::{Config, Loaded, load};
+use crate::config::{Config, Loaded, Services, load};
 use crate::kernel::{self, EventThread, Kernel};
 use crate::metrics::Counters;
 use crate::node::{Facts, Kept, Node};
@@ -108,10 +108,11 @@ impl Agent {
             std::net::TcpListener::bind(address).with_context(|| format!("--prometheus-serve-addr {address}"))
         });
         let metrics = metrics.transpose()?;
-        let target = kernel::config(&config, &node);
+        let (target, services) = (kernel::config(&config, &node), config.services.clone());
         let addresses = facts.addresses();
+        services.check_loopback(&node.pod_ranges(), &addresses)?;
         let parts = Parts { config, node, state, restored, addresses, counters };
-        let assembly = Assembly::start(parts, move || start_kernel(&target))?;
+        let assembly = Assembly::start(parts, move || start_kernel(target, &services))?;
         let api = &assembly.api;
         let reader = api.realizer.ask(|kernel| kernel.events())?.blocking_recv()??;
         let events = EventThread::start(reader, api.hub.clone()).context("start the thread of events")?;
@@ -188,8 +189,11 @@ impl Agent {
     }
 }
 
-fn start_kernel(config: &datapath::DatapathConfig) -> Result<Kernel, realize::TargetError> {
-    Kernel::start(config).map_err(|e| realize::TargetError(e.to_string()))
+fn start_kernel(
+    config: datapath::DatapathConfig,
+    services: &Services,
+) -> Result<Kernel, realize::TargetError> {
+    Kernel::start(config, services).map_err(|e| realize::TargetError(e.to_string()))
 }
 
 /// What the agent before decided. Without it pods' addresses may change, so its loss is told.

@@ -21,6 +21,7 @@ pub struct Counters {
     pub policy_import_errors: IntCounter,
     event_ts: GaugeVec,
     ipam_events: IntCounterVec,
+    services_events: IntCounterVec,
     log: IntCounterVec,
 }
 
@@ -60,6 +61,11 @@ impl Counters {
                 "Addresses given and taken back",
                 &["action", "family"],
             )?,
+            services_events: add.counters(
+                "services_events_total",
+                "Frontends of services that came, changed and went",
+                &["action"],
+            )?,
             log: add.counters(
                 "errors_warnings_total",
                 "Errors and warnings in the log",
@@ -95,6 +101,11 @@ impl Counters {
     /// An address was given (`allocate`) or taken back (`release`).
     pub fn ipam(&self, action: &str, family: &str) {
         self.ipam_events.with_label_values(&[action, family]).inc();
+    }
+
+    /// Frontends of services came (`add`), changed (`update`) or went (`delete`).
+    pub fn services(&self, action: &str, count: usize) {
+        self.services_events.with_label_values(&[action]).inc_by(count as u64);
     }
 
     /// A line of the log that is worse than information.

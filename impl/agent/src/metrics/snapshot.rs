@@ -43,6 +43,12 @@ pub struct Snapshot {
     pub addresses: BTreeMap<&'static str, usize>,
     /// Identities in use.
     pub identities: usize,
+    /// Frontends of services.
+    pub services: usize,
+    /// Backends of services, by state.
+    pub backends: BTreeMap<&'static str, usize>,
+    /// Parts of services that cannot be.
+    pub services_refused: usize,
     /// Rows that are not as desired.
     pub failures: usize,
     /// Times that queues were full.
@@ -72,6 +78,13 @@ impl Snapshot {
             gauge("policy_max_revision", "Revision of the rules", alone(self.policy_revision as f64)),
             gauge("ip_addresses", "Addresses that are given", counts("family", &self.addresses)),
             gauge("identity_count", "Identities in use", alone(self.identities as f64)),
+            gauge("service_count", "Frontends of services", alone(self.services as f64)),
+            gauge("service_backend_count", "Backends of services", counts("state", &self.backends)),
+            gauge(
+                "service_refused_count",
+                "Parts of services that cannot be",
+                alone(self.services_refused as f64),
+            ),
             gauge("datapath_failures", "Rows that are not as desired", alone(self.failures as f64)),
             counter("queue_full_total", "Times that a queue was full", queue_samples(&self.queues)),
             counter(

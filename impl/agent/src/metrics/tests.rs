@@ -26,12 +26,17 @@ fn a_scrape_has_the_names_and_labels_of_1_4() {
     counters.policy_import_errors.inc();
     counters.ipam("allocate", "ipv4");
     counters.log("warning", "files");
+    counters.services("add", 12);
+    counters.services("delete", 1);
     let snapshot = Snapshot {
         endpoints: EndpointCounts {
             states: BTreeMap::from([("ready", 3), ("regenerating", 1)]),
             enforcement: BTreeMap::from([("both", 1), ("none", 3)]),
         },
         rules: 7,
+        services: 12,
+        backends: BTreeMap::from([("active", 30), ("terminating", 2)]),
+        services_refused: 1,
         policy_revision: 9,
         packets: vec![
             count(133, Direction::Ingress, 5),
@@ -57,6 +62,12 @@ fn a_scrape_has_the_names_and_labels_of_1_4() {
         "cilium_endpoint_state{endpoint_state=\"ready\"} 3",
         "cilium_policy_endpoint_enforcement_status{enforcement=\"both\"} 1",
         "cilium_policy_count 7",
+        "cilium_service_count 12",
+        "cilium_service_backend_count{state=\"active\"} 30",
+        "cilium_service_backend_count{state=\"terminating\"} 2",
+        "cilium_service_refused_count 1",
+        "cilium_services_events_total{action=\"add\"} 12",
+        "cilium_services_events_total{action=\"delete\"} 1",
         "cilium_policy_max_revision 9",
         "cilium_policy_import_errors 1",
         "cilium_policy_regeneration_total 1",

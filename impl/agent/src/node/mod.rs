@@ -122,11 +122,7 @@ impl Node {
         if let Some(device) = device.filter(bare).filter(|_| network.masquerade && ipv4.is_some()) {
             return Err(NodeError::NothingToMasqueradeWith(device.name.clone()));
         }
-        let ranges: Vec<IpNet> = ipv4
-            .map(|ipv4| ipv4.range.into())
-            .into_iter()
-            .chain(ipv6.map(|ipv6| ipv6.range.into()))
-            .collect();
+        let ranges = ranges(ipv4, ipv6);
         Ok(Self {
             mtu: network.mtu.or(device.map(|device| device.mtu)).unwrap_or(DEFAULT_MTU),
             device: device.map(|device| device.name.clone()),
@@ -136,10 +132,23 @@ impl Node {
         })
     }
 
+    /// The pods' addresses on this node, of each family that is on.
+    pub fn pod_ranges(&self) -> Vec<IpNet> {
+        ranges(self.ipv4, self.ipv6)
+    }
+
     /// What the next agent needs.
     pub fn kept(&self) -> Kept {
         Kept { ipv4: self.ipv4, ipv6: self.ipv6 }
     }
+}
+
+fn ranges(
+    ipv4: Option<Addressing<Ipv4Net, Ipv4Addr>>,
+    ipv6: Option<Addressing<Ipv6Net, Ipv6Addr>>,
+) -> Vec<IpNet> {
+    let ipv4 = ipv4.map(|ipv4| ipv4.range.into());
+    ipv4.into_iter().chain(ipv6.map(|ipv6| ipv6.range.into())).collect()
 }
 
 fn v4(address: IpAddr) -> Option<Ipv4Addr> {

@@ -42,6 +42,15 @@ pub struct PacketCount {
     pub bytes: u64,
 }
 
+/// Whether services are brought about where processes connect, so that no packet need be translated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// Sockets are translated: of processes in this control group and below it.
+    Translated(String),
+    /// Only packets are, and why.
+    Not(String),
+}
+
 /// What the cleaning of connection tables has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cleaning {
@@ -86,6 +95,15 @@ pub trait Target: 'static {
 
     /// What that has done since the start.
     fn cleaning(&self) -> Cleaning;
+
+    /// The ids of frontends and backends that the tables have: before the first change, those of an earlier run.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn services(&self) -> Result<loadbalancer::Restored, String>;
+
+    /// Whether sockets are translated.
+    fn sockets(&self) -> Sockets;
 
     /// The maps.
     fn maps(&self) -> Vec<MapSummary>;

@@ -9,17 +9,18 @@ use controlplane::EndpointRef;
 use identity::LabelArray;
 use nix::sys::utsname::uname;
 
+use super::service::services;
 use super::{Api, Refused, Reply, endpoint_model as model};
 use crate::realize::Target;
 
 impl<T: Target> Api<T> {
     /// `GET /debuginfo`. Of the environment only what the agent reads itself.
     pub(super) async fn debuginfo(&self) -> Result<Reply, Refused> {
-        let (views, (revision, rules)) = self
+        let (views, (revision, rules), services) = self
             .plane(|plane| {
                 let log = |id| plane.endpoint_log(&EndpointRef::Local(id)).unwrap_or_default();
                 let views: Vec<_> = plane.endpoints().into_iter().map(|view| (log(view.id), view)).collect();
-                (views, plane.policy(&LabelArray::default()))
+                (views, plane.policy(&LabelArray::default()), services(plane))
             })
             .await?;
         let node = self.addressing();
@@ -30,6 +31,7 @@ impl<T: Target> Api<T> {
             kernel_version: uname().map(|name| name.release().to_string_lossy().into()).unwrap_or_default(),
             cilium_status: self.status().await,
             endpoint_list: views.iter().map(|(log, view)| model::endpoint(view, log, &node)).collect(),
+            service_list: services,
             policy: Some(api::Policy { revision, policy }),
             cilium_memory_map: fs::read_to_string("/proc/self/maps").unwrap_or_default(),
             environment_variables: std::env::vars()

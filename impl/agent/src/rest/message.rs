@@ -42,7 +42,12 @@ impl Reply {
 
     /// 200 without a body.
     pub fn done() -> Self {
-        Self { status: StatusCode::OK, kind: "application/json", body: Vec::new(), header: None }
+        Self::empty(StatusCode::OK)
+    }
+
+    /// Another success without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, kind: "application/json", body: Vec::new(), header: None }
     }
 
     /// 200 with text.

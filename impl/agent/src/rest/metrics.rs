@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use controlplane::ControlPlane;
 use prometheus::proto::MetricFamily;
 
+use super::status::BackendCounts;
 use super::{Api, Refused, Reply, endpoint_model as model};
 use crate::metrics::{EndpointCounts, QueueCounts, Snapshot, gather, list, text};
 use crate::realize::Target;
@@ -69,6 +70,8 @@ fn of_plane(plane: &ControlPlane) -> Snapshot {
         };
         *enforcement.entry(word).or_default() += 1;
     }
+    let backends = BackendCounts::of(plane);
+    let backends = [("active", backends.active), ("terminating", backends.terminating)];
     let pools = [("ipv4", ipam.ipv4), ("ipv6", ipam.ipv6)];
     Snapshot {
         endpoints: EndpointCounts {
@@ -79,6 +82,9 @@ fn of_plane(plane: &ControlPlane) -> Snapshot {
         policy_revision: status.policy_revision,
         addresses: pools.into_iter().filter_map(|(family, pool)| Some((family, pool?.given.len()))).collect(),
         identities: status.identities,
+        services: status.services,
+        backends: backends.into_iter().map(|(state, count)| (state, count as usize)).collect(),
+        services_refused: status.services_refused.len(),
         failures: status.failures.len(),
         ..Snapshot::default()
     }

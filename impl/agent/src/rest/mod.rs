@@ -18,6 +18,7 @@ mod policy;
 mod refused;
 mod route;
 mod serve;
+mod service;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -90,9 +91,16 @@ impl<T: Target> Api<T> {
         &self,
         make: impl FnOnce(controlplane::Ticket) -> controlplane::Event + Send + 'static,
     ) -> Result<controlplane::Answer, Refused> {
+        self.ask_for(make).await?.map_err(Refused::from)
+    }
+
+    /// As [`Api::request`], with the refusal as it is.
+    async fn ask_for(
+        &self,
+        make: impl FnOnce(controlplane::Ticket) -> controlplane::Event + Send + 'static,
+    ) -> Result<controlplane::Reply, Refused> {
         self.counters.event("api");
         let receiver = self.control.request(make)?;
-        let reply = Refused::unless_answered(REALIZED, "the datapath", receiver).await?;
-        reply.map_err(Refused::from)
+        Refused::unless_answered(REALIZED, "the datapath", receiver).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::ErrorBody;
 use controlplane::{Refusal, RefusalKind};
 use hyper::StatusCode;
+use loadbalancer::ApiError;
 use tokio::sync::oneshot;
 
 use crate::control::Gone;
@@ -73,7 +74,9 @@ impl From<Refusal> for Refused {
             RefusalKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let body = match &refusal {
-            Refusal::Field { field, reason } => ErrorBody::of_field(*field, reason.clone()),
+            Refusal::Field { field, reason } | Refusal::Service(ApiError::Field { field, reason }) => {
+                ErrorBody::of_field(*field, reason.clone())
+            }
             Refusal::Duplicate { field, .. } => ErrorBody::of_field(*field, refusal.to_string()),
             other => ErrorBody::new(other.to_string()),
         };

@@ -29,6 +29,8 @@ enum Resource {
     IpamIp,
     Policy,
     PolicyResolve,
+    Services,
+    Service,
     Maps,
     Map,
     Metrics,
@@ -51,6 +53,8 @@ const ROUTES: &[(&str, Resource, &str)] = &[
     (paths::IPAM_IP, Resource::IpamIp, "POST, DELETE"),
     (paths::POLICY, Resource::Policy, "GET, PUT, DELETE"),
     (paths::POLICY_RESOLVE, Resource::PolicyResolve, "GET"),
+    (paths::SERVICES, Resource::Services, "GET"),
+    (paths::SERVICE, Resource::Service, "GET, PUT, DELETE"),
     (paths::MAPS, Resource::Maps, "GET"),
     (paths::MAP, Resource::Map, "GET"),
     (paths::METRICS, Resource::Metrics, "GET"),
@@ -144,6 +148,10 @@ pub async fn handle<T: Target>(api: Arc<Api<T>>, request: Request<Incoming>) -> 
         (Resource::Policy, Method::PUT) => api.add_policy(&body).await,
         (Resource::Policy, _) => api.delete_policy(&body).await,
         (Resource::PolicyResolve, _) => api.resolve_policy(&body).await,
+        (Resource::Services, _) => api.services().await,
+        (Resource::Service, Method::GET) => api.service(&value).await,
+        (Resource::Service, Method::PUT) => api.put_service(&value, &body).await,
+        (Resource::Service, _) => api.delete_service(&value).await,
         (Resource::Maps, _) => api.maps().await,
         (Resource::Map, _) => api.map(&value).await,
         (Resource::Metrics, _) => api.metrics().await,
@@ -166,7 +174,7 @@ mod tests {
         {
             assert_eq!(find(other).unwrap_err().status, StatusCode::NOT_FOUND, "{other}");
         }
-        assert_eq!(find("/v1/service/7").unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(find("/v1/prefilter").unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
     }
 
     #[test]

@@ -6,18 +6,44 @@ use std::time::SystemTime;
 
 use api::{
     ClusterStatus, ControllerRuns, ControllerStatus, IpamStatus, K8sStatus, MonitorStatus, NodeAddressing,
-    NodeAddressingElement, NodeElement, Status as Part, StatusResponse, StatusState,
+    NodeAddressingElement, NodeElement, ServicesStatus, Status as Part, StatusResponse, StatusState,
 };
-use controlplane::{IpamView, PoolView, Status};
+use controlplane::{ControlPlane, IpamView, PoolView, Status};
+use loadbalancer::{Algorithm, BackendState};
 use nix::unistd::{SysconfVar, gethostname, sysconf};
 
 use super::{Api, Refused, Reply, rfc3339};
-use crate::realize::Target;
+use crate::realize::{Sockets, Target};
 
 /// Pages of the ring of events: 4 MiB, see the datapath.
 const RING_BYTES: u64 = 4 << 20;
 /// Reasons that one message names; of more it gives the number.
 const REASONS: usize = 3;
+
+/// Parts of services that cannot be, of which the reply gives reasons.
+const REFUSED: usize = 256;
+
+/// How many backends are in each state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackendCounts {
+    /// They take new connections.
+    pub active: u64,
+    /// They keep those that they have.
+    pub terminating: u64,
+}
+
+impl BackendCounts {
+    pub fn of(plane: &ControlPlane) -> Self {
+        let mut counts = Self::default();
+        for row in plane.backends().values() {
+            match row.state {
+                BackendState::Active => counts.active += 1,
+                BackendState::Terminating => counts.terminating += 1,
+            }
+        }
+        counts
+    }
+}
 
 impl<T: Target> Api<T> {
     /// `GET /healthz`: 200 whatever the state; what is wrong is in it.
@@ -36,8 +62,10 @@ impl<T: Target> Api<T> {
             cluster: Some(self.cluster()),
             ..StatusResponse::default()
         };
-        match self.plane(|plane| (plane.status(), plane.ipam())).await {
-            Ok((status, ipam)) => {
+        let asked = self.plane(|plane| (plane.status(), plane.ipam(), BackendCounts::of(plane)));
+        match asked.await {
+            Ok((status, ipam, backends)) => {
+                response.services = Some(self.services_status(&status, backends).await);
                 response.cilium = Some(daemon(&status));
                 response.ipam = Some(ipam_status(&ipam));
                 response.controllers = self.controllers(&status);
@@ -50,6 +78,34 @@ impl<T: Target> Api<T> {
             }
         }
         response
+    }
+
+    /// How services are brought about. What cannot be does not make the agent unwell, which would have it started again
+    /// for the mistake of one user.
+    async fn services_status(&self, status: &Status, backends: BackendCounts) -> ServicesStatus {
+        let services = &self.config.services;
+        let (sockets, sockets_msg) = match self.target(|target| target.sockets()).await {
+            Ok(Sockets::Translated(cgroup)) => (true, cgroup),
+            Ok(Sockets::Not(reason)) => (false, reason),
+            Err(refused) => (false, refused.body.to_string()),
+        };
+        let refused = &status.services_refused;
+        ServicesStatus {
+            kubernetes: services.kubernetes,
+            frontends: status.services as u64,
+            active_backends: backends.active,
+            terminating_backends: backends.terminating,
+            sockets,
+            sockets_msg,
+            mode: "snat".into(),
+            algorithm: match services.algorithm {
+                Algorithm::Random => "random".into(),
+                Algorithm::Maglev { table_size } => format!("maglev with tables of {table_size}"),
+            },
+            node_port_range: services.node_ports.to_string(),
+            refused_count: refused.len() as u64,
+            refused: refused.iter().take(REFUSED).map(|(what, why)| (what.clone(), why.clone())).collect(),
+        }
     }
 
     /// What runs again and again, with what went wrong.
@@ -90,6 +146,7 @@ impl<T: Target> Api<T> {
             controller("allocate-identities", 0, 0, &named(&status.without_identity)),
             controller("resolve-named-ports", 0, 0, &status.unresolved_ports),
             controller("fit-policy-maps", 0, 0, &overflowing),
+            controller("place-services", 0, 0, &named(&status.services_refused)),
             controller("queues", 0, self.queues().values().sum(), &full),
         ]
     }

@@ -97,16 +97,16 @@ impl Client {
         B: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        self.request_with_left_out(method, target, body).map(|(value, _)| value)
+        self.request_with_head(method, target, body).map(|(value, _)| value)
     }
 
-    /// As [`Self::request`], with how many entries the reply says that it left out.
-    fn request_with_left_out<B, R>(
+    /// As [`Self::request`], with what the reply says before its body.
+    fn request_with_head<B, R>(
         &self,
         method: &'static str,
         target: &str,
         body: Option<&B>,
-    ) -> Result<(R, u64), ClientError>
+    ) -> Result<(R, Head), ClientError>
     where
         B: Serialize + ?Sized,
         R: DeserializeOwned,
@@ -116,24 +116,32 @@ impl Client {
         let began = Instant::now();
         let sent = request.send(body.as_deref().unwrap_or_default());
         if let Some(observer) = &self.observer {
-            let status = sent.as_ref().ok().map(|reply| reply.status);
+            let status = sent.as_ref().ok().map(|reply| reply.head.status);
             observer(&Exchange { method, target, status, took: began.elapsed() });
         }
         let reply = sent?;
-        if !(200..300).contains(&reply.status) {
-            return Err(request.refused(reply.status, &reply.text));
+        if !(200..300).contains(&reply.head.status) {
+            return Err(request.refused(reply.head.status, &reply.text));
         }
         let empty = reply.text.trim_ascii().is_empty();
         let text = if empty { b"null".as_slice() } else { &reply.text };
         let value = serde_json::from_slice(text).map_err(|source| request.undecodable(source))?;
-        Ok((value, reply.left_out))
+        Ok((value, reply.head))
     }
+}
+
+/// What a reply says before its body.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// The HTTP status.
+    status: u16,
+    /// How many entries it left out.
+    left_out: u64,
 }
 
 /// What came back.
 struct Reply {
-    status: u16,
-    left_out: u64,
+    head: Head,
     text: Vec<u8>,
 }
 
@@ -172,7 +180,7 @@ impl Request<'_> {
         let left_out = reply.headers().get(paths::ENTRIES_LEFT_OUT);
         let left_out = left_out.and_then(|number| number.to_str().ok()?.parse().ok()).unwrap_or(0);
         let text = reply.body_mut().with_config().limit(MAX_REPLY).read_to_vec();
-        Ok(Reply { status, left_out, text: text.map_err(|error| self.failed(error))? })
+        Ok(Reply { head: Head { status, left_out }, text: text.map_err(|error| self.failed(error))? })
     }
 
     fn failed(&self, error: ureq::Error) -> ClientError {

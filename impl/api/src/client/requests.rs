@@ -9,9 +9,11 @@ use crate::{
     BpfMap, BpfMapList, DaemonConfiguration, DaemonConfigurationSpec, DebugInfo, Endpoint,
     EndpointChangeRequest, EndpointConfigurationSpec, EndpointConfigurationStatus, EndpointHealth,
     EndpointStatusChange, Identity, IpamResponse, LabelConfiguration, LabelConfigurationSpec, Metric, Policy,
-    PolicyTraceResult, StatusResponse, TraceSelector,
+    PolicyTraceResult, Service, ServiceSpec, StatusResponse, TraceSelector,
 };
 
+/// The HTTP status of what was not there before.
+const CREATED: u16 = 201;
 /// A request without a body.
 const NOTHING: Option<&()> = None;
 
@@ -138,6 +140,28 @@ impl Client {
         self.request("GET", paths::POLICY_RESOLVE, Some(selector))
     }
 
+    /// `GET /service`.
+    pub fn services(&self) -> Reply<Vec<Service>> {
+        self.request("GET", paths::SERVICES, NOTHING)
+    }
+
+    /// `GET /service/{id}`.
+    pub fn service(&self, id: u64) -> Reply<Service> {
+        self.request("GET", &fill(paths::SERVICE, &id.to_string()), NOTHING)
+    }
+
+    /// `PUT /service/{id}`: whether it is new.
+    pub fn put_service(&self, id: u64, spec: &ServiceSpec) -> Reply<bool> {
+        let target = fill(paths::SERVICE, &id.to_string());
+        let (IgnoredAny, head) = self.request_with_head("PUT", &target, Some(spec))?;
+        Ok(head.status == CREATED)
+    }
+
+    /// `DELETE /service/{id}`.
+    pub fn delete_service(&self, id: u64) -> Reply<()> {
+        self.done("DELETE", &fill(paths::SERVICE, &id.to_string()), NOTHING)
+    }
+
     /// `GET /map`.
     pub fn maps(&self) -> Reply<BpfMapList> {
         self.request("GET", paths::MAPS, NOTHING)
@@ -145,7 +169,8 @@ impl Client {
 
     /// `GET /map/{name}`, with how many entries of it were left out: a reply has a limit.
     pub fn map(&self, name: &str) -> Reply<(BpfMap, u64)> {
-        self.request_with_left_out("GET", &fill(paths::MAP, name), NOTHING)
+        let (map, head) = self.request_with_head("GET", &fill(paths::MAP, name), NOTHING)?;
+        Ok((map, head.left_out))
     }
 
     /// `GET /metrics/`.

@@ -11,7 +11,7 @@ use maps::{BpfMap, Bytes, ConntrackEntry, ConntrackKey4, ConntrackKey6, Cursor, 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use super::Root;
+use super::{Root, address};
 use crate::CliError;
 use crate::output::OutputArguments;
 use crate::session::Session;
@@ -119,6 +119,18 @@ pub(super) struct Connection {
     source_endpoint: u16,
     destination_endpoint: u16,
     epoch: u32,
+    /// The service whose address answers carry; 0: none.
+    rev_nat: u16,
+    /// Who stands for the responder, which is a service's frontend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<Backend>,
+}
+
+/// The backend of a connection to a service.
+#[derive(Debug, Serialize)]
+struct Backend {
+    id: u32,
+    address: SocketAddr,
 }
 
 impl Connection {
@@ -130,15 +142,21 @@ impl Connection {
             Some(protocol) => protocol.as_str().to_owned(),
             None => key.protocol().to_string(),
         };
+        let backend = entry.service().map(|service| Backend {
+            id: service.backend,
+            address: (address(service.addr, responder.is_ipv4()), service.port.get()).into(),
+        });
+        // Such an entry has its backend where others count; the connection to the backend is an entry of its own.
+        let counted = |count| if backend.is_some() { 0 } else { count };
         Self {
             protocol,
             initiator,
             responder,
             expires_in: i64::from(entry.lifetime) - now_s,
-            tx_packets: entry.tx_packets,
-            tx_bytes: entry.tx_bytes,
-            rx_packets: entry.rx_packets,
-            rx_bytes: entry.rx_bytes,
+            tx_packets: counted(entry.tx_packets),
+            tx_bytes: counted(entry.tx_bytes),
+            rx_packets: counted(entry.rx_packets),
+            rx_bytes: counted(entry.rx_bytes),
             flags: flags(entry.flags),
             tx_tcp_flags: entry.tx_flags_seen,
             rx_tcp_flags: entry.rx_flags_seen,
@@ -147,6 +165,8 @@ impl Connection {
             source_endpoint: entry.src_lxc_id,
             destination_endpoint: entry.dst_lxc_id,
             epoch: entry.epoch,
+            rev_nat: entry.rev_nat_index,
+            backend,
         }
     }
 }
@@ -159,16 +179,33 @@ fn flags(bits: u16) -> Vec<&'static str> {
         (conntrack_flags::SEEN_NON_SYN, "SeenNonSyn"),
         (conntrack_flags::REPLY_SEEN, "ReplySeen"),
         (conntrack_flags::VIA_STACK, "ViaStack"),
+        (conntrack_flags::SERVICE, "Service"),
+        (conntrack_flags::LOOPBACK, "Loopback"),
     ];
     all.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| name).collect()
 }
 
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Backend { id, address }) = &self.backend {
+            return write!(
+                f,
+                "{} {} -> {} service={} backend={id} => {address} expires={}s flags=[{}] endpoint={} epoch={}",
+                self.protocol,
+                self.initiator,
+                self.responder,
+                self.rev_nat,
+                self.expires_in,
+                self.flags.join(" "),
+                self.source_endpoint,
+                self.epoch
+            );
+        }
+        let rev_nat = if self.rev_nat == 0 { String::new() } else { format!(" service={}", self.rev_nat) };
         write!(
             f,
             "{} {} -> {} expires={}s tx_packets={} tx_bytes={} rx_packets={} rx_bytes={} flags=[{}] \
-             tx_flags_seen={:#04x} rx_flags_seen={:#04x} identity={}->{} endpoint={}->{} epoch={}",
+             tx_flags_seen={:#04x} rx_flags_seen={:#04x} identity={}->{} endpoint={}->{} epoch={}{rev_nat}",
             self.protocol,
             self.initiator,
             self.responder,
@@ -307,6 +344,45 @@ mod tests {
         );
         let json = serde_json::to_value(&connection).unwrap();
         assert_eq!((&json["initiator"], &json["expires-in"]), (&"10.0.0.2:33000".into(), &60.into()));
+    }
+
+    #[test]
+    fn a_connection_to_a_service_names_its_backend_and_the_one_behind_it_names_the_service() {
+        let key = ConntrackKey4 {
+            addr: [std::net::Ipv4Addr::new(10, 0, 0, 2).into(), std::net::Ipv4Addr::new(10, 96, 0, 1).into()],
+            port: [Be16::new(33000), Be16::new(80)],
+            protocol: 6,
+            pad: [0; 3],
+        };
+        let service = maps::ConntrackService {
+            addr: [std::net::Ipv4Addr::new(10, 0, 0, 7).into(), 0.into(), 0.into(), 0.into()],
+            port: Be16::new(8080),
+            backend: 12,
+            ..maps::ConntrackService::default()
+        };
+        let [tx_packets, tx_bytes, rx_packets, rx_bytes]: [u64; 4] = zerocopy::transmute!(service);
+        let entry = ConntrackEntry {
+            lifetime: 1060,
+            epoch: 3,
+            src_lxc_id: 5,
+            rev_nat_index: 9,
+            flags: conntrack_flags::SERVICE,
+            tx_packets,
+            tx_bytes,
+            rx_packets,
+            rx_bytes,
+            ..ConntrackEntry::default()
+        };
+        let connection = Connection::new(&key, &entry, 1000);
+        assert_eq!(
+            connection.to_string(),
+            "TCP 10.0.0.2:33000 -> 10.96.0.1:80 service=9 backend=12 => 10.0.0.7:8080 expires=60s flags=[Service] \
+             endpoint=5 epoch=3"
+        );
+        let json = serde_json::to_value(&connection).unwrap();
+        assert_eq!((&json["tx-packets"], &json["backend"]["address"]), (&0.into(), &"10.0.0.7:8080".into()));
+        let behind = ConntrackEntry { rev_nat_index: 9, ..ConntrackEntry::default() };
+        assert!(Connection::new(&key, &behind, 0).to_string().ends_with(" epoch=0 service=9"));
     }
 
     #[test]

@@ -4,12 +4,15 @@
 mod conntrack;
 mod endpoints;
 mod ipcache;
+mod lb;
 mod metrics;
 mod policy;
 mod runtime;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use addr::Be32;
 use clap::{Args, Subcommand};
 use maps::{BpfMap, Bytes};
 
@@ -38,6 +41,9 @@ pub(crate) enum Command {
     /// Identities by prefix
     #[command(subcommand)]
     Ipcache(ipcache::Command),
+    /// Services and their backends
+    #[command(subcommand)]
+    Lb(lb::Command),
     /// Packets by reason and direction
     #[command(subcommand)]
     Metrics(metrics::Command),
@@ -55,6 +61,7 @@ impl Command {
             Self::Ct(command) => command.run(session),
             Self::Endpoint(command) => command.run(session),
             Self::Ipcache(command) => command.run(session),
+            Self::Lb(command) => command.run(session),
             Self::Metrics(command) => command.run(session),
             Self::Policy(command) => command.run(session),
             Self::Missing(missing) => Err(missing.refusal()),
@@ -85,4 +92,16 @@ impl Root {
     fn open<K: Bytes, V: Bytes>(&self, name: &str) -> Result<BpfMap<K, V>, CliError> {
         Ok(BpfMap::open(&self.globals().join(name))?)
     }
+}
+
+/// An address out of four words; IPv4 has the first.
+fn address(words: [Be32; 4], is_ipv4: bool) -> IpAddr {
+    if is_ipv4 {
+        return Ipv4Addr::from(words[0]).into();
+    }
+    let mut octets = [0; 16];
+    for (place, word) in octets.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&Ipv4Addr::from(word).octets());
+    }
+    octets.into()
 }

@@ -28,9 +28,12 @@ pub(crate) struct Get {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Node {
     epoch: u32,
     monitor: u32,
+    lb_epoch: u32,
+    lb_external: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,12 +53,16 @@ impl Command {
         match arguments.endpoint {
             None => {
                 let map = arguments.root.open::<u32, RuntimeConfig>(names::RUNTIME)?;
-                let RuntimeConfig { epoch, monitor, .. } = map.lookup(&0)?.unwrap_or_default();
-                if arguments.output.print(&Node { epoch, monitor }, session)? {
+                let RuntimeConfig { epoch, monitor, lb_epoch, lb_external } =
+                    map.lookup(&0)?.unwrap_or_default();
+                let node = Node { epoch, monitor, lb_epoch, lb_external };
+                if arguments.output.print(&node, session)? {
                     return Ok(());
                 }
                 table.row(["Epoch:".to_owned(), epoch.to_string()]);
                 table.row(["Monitor:".to_owned(), listens(monitor)]);
+                table.row(["Backends' epoch:".to_owned(), lb_epoch.to_string()]);
+                table.row(["External frontends:".to_owned(), lb_external.to_string()]);
             }
             Some(id) => {
                 let map = arguments.root.open::<u32, LxcRow>(names::LXC_BY_ID)?;

@@ -247,3 +247,49 @@ fn an_endpoint_is_regenerated_and_disconnected() {
     let absent = server.run(&["endpoint", "disconnect", "9"]).unwrap_err();
     assert_eq!(absent.to_string(), "DELETE /v1/endpoint/9: id: endpoint 9 does not exist");
 }
+
+#[test]
+fn a_service_is_made_changed_and_removed() {
+    let spec = |id: u64, kind: &str| json!({"spec": {"id": id, "flags": {"type": kind}}});
+    let server = Server::start()
+        .on("PUT /v1/service/7", 201, &Value::Null)
+        .on("PUT /v1/service/7", 200, &Value::Null)
+        .on("DELETE /v1/service/7", 200, &Value::Null)
+        .on("DELETE /v1/service/8", 404, &json!({"message": "there is no service 8", "field": "id"}))
+        .on("GET /v1/service", 200, &json!([spec(4, "ClusterIP"), spec(7, "API")]));
+    let line = ["service", "update", "--id", "7", "--frontend", "10.96.0.1:53", "--protocol", "udp"];
+    let backends = ["--backends", "10.0.0.1:5353,10.0.0.2:5353/3", "--backends", "10.0.0.3:53", "--rev"];
+    let printed = server.run(&[&line[..], &backends].concat()).unwrap();
+    assert_eq!(printed, "Added service with 3 backends\n");
+    assert_eq!(
+        server.sent("PUT /v1/service/7"),
+        json!({
+            "id": 7,
+            "frontend-address": {"ip": "10.96.0.1", "port": 53, "protocol": "UDP"},
+            "backend-addresses": [
+                {"ip": "10.0.0.1", "port": 5353}, {"ip": "10.0.0.2", "port": 5353, "weight": 3},
+                {"ip": "10.0.0.3", "port": 53}
+            ],
+            "flags": {"direct-server-return": true}
+        })
+    );
+    let v6 = ["service", "update", "--id=7", "--frontend=[f00d::1]:80", "--backends=[f00d::2]:80"];
+    assert_eq!(server.run(&v6).unwrap(), "Updated service with 1 backends\n");
+    assert_eq!(server.run(&["service", "delete", "7"]).unwrap(), "Service 7 deleted successfully\n");
+    let absent = server.run(&["service", "delete", "8"]).unwrap_err();
+    assert_eq!(absent.to_string(), "DELETE /v1/service/8: id: there is no service 8");
+    // Those of objects are not the command's to delete.
+    assert_eq!(server.run(&["service", "delete", "--all"]).unwrap(), "1 services deleted successfully\n");
+    assert_eq!(server.requests().pop().unwrap().0, "DELETE /v1/service/7");
+    for wrong in [
+        &["service", "delete"][..],
+        &["service", "delete", "7", "--all"],
+        &["service", "update", "--id", "7", "--backends", "10.0.0.1:80"],
+        &["service", "update", "--id", "7", "--frontend", "10.96.0.1", "--backends", "10.0.0.1:80"],
+        &["service", "update", "--id", "7", "--frontend", "10.96.0.1:80", "--backends", "10.0.0.1"],
+        &["service", "update", "--id", "7", "--frontend", "10.96.0.1:80", "--backends", "10.0.0.1:80/x"],
+        &["service", "update", "--id", "7", "--frontend", "10.96.0.1:80", "--protocol", "icmp"],
+    ] {
+        assert_eq!(server.run(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+    }
+}

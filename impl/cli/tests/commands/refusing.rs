@@ -15,12 +15,10 @@ fn line(words: &[&str]) -> Vec<OsString> {
 #[test]
 fn commands_of_1_4_whose_feature_is_missing_are_refused_by_name() {
     for (words, feature) in [
-        (&["service", "list"][..], "services"),
-        (&["fqdn", "cache", "list"], "DNS-aware policy"),
+        (&["fqdn", "cache", "list"][..], "DNS-aware policy"),
         (&["prefilter", "update", "--cidr", "10.0.0.0/8"], "prefilter"),
         (&["kvstore", "get", "--recursive", "x"], "key-value store"),
         (&["node", "list"], "several nodes"),
-        (&["bpf", "lb", "list", "--revnat"], "services"),
         (&["bpf", "proxy", "flush"], "L7 proxy"),
         (&["bpf", "tunnel", "list"], "tunnels"),
         (&["bpf", "policy", "add", "1", "ingress", "2"], "policy import"),
@@ -43,11 +41,11 @@ fn what_is_missing_is_not_in_the_help_and_what_is_there_is() {
     for command in
         ["bpf", "cleanup", "completion", "config", "debuginfo", "endpoint", "identity", "map", "metrics"]
             .into_iter()
-            .chain(["monitor", "policy", "status", "version"])
+            .chain(["monitor", "policy", "service", "status", "version"])
     {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
-    for command in ["service", "fqdn", "prefilter", "kvstore", "node "] {
+    for command in ["fqdn", "prefilter", "kvstore", "node "] {
         assert!(!help.contains(&format!("\n  {command}")), "{command}: {help}");
     }
 }
@@ -84,6 +82,10 @@ fn maps_that_are_not_there_are_told_with_the_remedy() {
         &["bpf", "ct", "flush", "global"],
         &["bpf", "ipcache", "list"],
         &["bpf", "endpoint", "list"],
+        &["bpf", "lb", "list"],
+        &["bpf", "lb", "list", "--revnat"],
+        &["bpf", "lb", "list", "--backends"],
+        &["bpf", "lb", "list", "--affinity"],
         &["bpf", "metrics", "list"],
         &["bpf", "config", "get"],
         &["bpf", "policy", "get", "-n", "7"],

@@ -99,6 +99,11 @@ fn status() -> Value {
         "kubernetes": {"state": "Disabled"},
         "nodeMonitor": {"cpus": 2, "npages": 1024, "pagesize": 4096, "lost": 0, "unknown": 0},
         "ipam": {"ipv4": ["10.15.0.1", "10.15.0.2"], "status": "2/65535 allocated"},
+        "services": {
+            "kubernetes": true, "frontends": 4, "active-backends": 7, "terminating-backends": 1, "sockets": false,
+            "sockets-msg": "there is no cgroup2", "mode": "snat", "algorithm": "random",
+            "node-port-range": "30000-32767", "refused-count": 3, "refused": {"default/web": "no id is free"}
+        },
         "controllers": [
             {"name": "conntrack-gc", "status": {"success-count": 3, "last-success-timestamp": "2019-02-12T10:00:00Z"}},
             {"name": "resync", "status": {"consecutive-failure-count": 2, "last-failure-msg": "busy"}}
@@ -117,6 +122,12 @@ Kubernetes:   Disabled
 Cilium:       Ok         OK
 NodeMonitor:            Listening for events on 2 CPUs with 1024x4096 of shared memory
 IPAM:                   2/65535 allocated
+Services:               4 frontends, 7 backends and 1 terminating; 3 refused
+  Kubernetes:           Enabled
+  Sockets:              Disabled: there is no cgroup2
+  Mode:                 snat, random, NodePorts 30000-32767
+  Refused:              default/web: no id is free
+  Refused:              and 2 more
 Controller Status:      1/2 healthy
   Name     Last success   Last error   Count   Message
   resync   never          never        2       busy
@@ -189,17 +200,77 @@ fn maps_and_metrics_are_listed() {
     );
 }
 
+fn services() -> Value {
+    let service = |id: u16, frontend: Value, kind: &str, backends: Value, owner: &str| {
+        let spec = json!({
+            "id": id, "frontend-address": frontend, "backend-addresses": backends, "flags": {"type": kind}
+        });
+        json!({"spec": spec, "status": {"realized": spec, "owner": owner, "affinity-timeout-s": 60}})
+    };
+    let v4 = json!({"ip": "10.96.0.10", "port": 53, "protocol": "UDP", "scope": "external"});
+    let v6 = json!({"ip": "f00d::9", "port": 30080, "protocol": "TCP", "scope": "internal"});
+    let backends = json!([
+        {"ip": "10.0.0.7", "port": 5353, "id": 12, "state": "active"},
+        {"ip": "10.0.0.8", "port": 5353, "id": 13, "state": "terminating"}
+    ]);
+    json!([
+        service(
+            9,
+            v6,
+            "NodePort",
+            json!([{"ip": "f00d::7", "port": 80, "id": 3, "state": "active"}]),
+            "default/web:"
+        ),
+        service(4, v4, "ClusterIP", backends, "kube-system/dns:dns"),
+        service(11, json!({"ip": "10.96.0.11", "port": 80, "protocol": "TCP"}), "API", json!([]), "api")
+    ])
+}
+
+#[test]
+fn services_are_listed_with_their_backends() {
+    let server =
+        Server::start().on("GET /v1/service", 200, &services()).on("GET /v1/service/4", 200, &services()[1]);
+    assert_eq!(
+        server.run(&["service", "list"]).unwrap(),
+        "\
+ID   Frontend                       Service Type   Backend
+4    10.96.0.10:53/UDP              ClusterIP      12 => 10.0.0.7:5353 (active)
+                                                   13 => 10.0.0.8:5353 (terminating)
+9    [f00d::9]:30080/TCP/internal   NodePort       3 => [f00d::7]:80 (active)
+11   10.96.0.11:80/TCP              API
+"
+    );
+    let ids = server.run(&["service", "list", "-o", "jsonpath={[*].spec.id}"]).unwrap();
+    assert_eq!(ids, "4 9 11\n");
+    assert_eq!(
+        server.run(&["service", "get", "4"]).unwrap(),
+        "\
+10.96.0.10:53/UDP =>
+    12 => 10.0.0.7:5353 (active)
+    13 => 10.0.0.8:5353 (terminating)
+Service Type:       ClusterIP
+Owner:              kube-system/dns:dns
+Session Affinity:   60 s
+"
+    );
+    let json = server.run(&["service", "get", "4", "-o", "json"]).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["status"]["owner"], "kube-system/dns:dns");
+}
+
 #[test]
 fn debug_information_becomes_markdown_on_output_or_in_a_file() {
     let info = json!({
         "cilium-version": "0.1.0", "kernel-version": "6.12", "policy": {"revision": 3, "policy": "[]"},
-        "subsystem": {"epoch": "7"}
+        "subsystem": {"epoch": "7"}, "service-list": services()
     });
     let server = Server::start().on("GET /v1/debuginfo", 200, &info);
     let text = server.run(&["debuginfo"]).unwrap();
-    for part in
-        ["## Version\n\n```\n0.1.0\n```", "## Policy (revision 3)\n\n```\n[]\n```", "## epoch\n\n```\n7\n```"]
-    {
+    for part in [
+        "## Version\n\n```\n0.1.0\n```",
+        "## Services\n\n```\n[\n",
+        "## Policy (revision 3)\n\n```\n[]\n```",
+        "## epoch\n\n```\n7\n```",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     let file = server.directory().join("bug.md");

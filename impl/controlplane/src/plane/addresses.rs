@@ -60,6 +60,8 @@ impl ControlPlane {
         }
         self.node = now;
         self.ipam.set_node_addresses(addresses);
+        let own: Vec<IpAddr> = addresses.iter().copied().filter(|one| self.has_family(one)).collect();
+        self.balancer.set_node_addresses(&own);
     }
 
     fn has_family(&self, address: &IpAddr) -> bool {

@@ -109,6 +109,7 @@ impl ControlPlane {
     ) -> Result<u16, Refusal> {
         let endpoint = self.living(reference)?;
         let (id, mut request) = (endpoint.id, endpoint.request.clone());
+        let pod_before = (request.k8s_namespace.clone(), request.k8s_pod_name.clone());
         apply(&patch, &mut request);
         if request.interface.is_empty() {
             return Err(Refusal::Field { field: "interface-name", reason: "must not be empty".to_owned() });
@@ -118,6 +119,7 @@ impl ControlPlane {
         self.endpoints.check_unique(&request, Some(id))?;
         self.endpoints.change(id, |own| *own = request);
         self.note(id, now, "patched");
+        self.changed_pods.insert(pod_before);
         self.update_pod(id);
         self.relabel(id, now);
         Ok(id)
@@ -192,6 +194,8 @@ impl ControlPlane {
         let identity = std::mem::replace(&mut endpoint.identity, NumericIdentity::UNKNOWN);
         endpoint.identity_labels = Labels::empty();
         let addresses: Vec<IpAddr> = endpoint.addresses().collect();
+        let pod = (endpoint.request.k8s_namespace.clone(), endpoint.request.k8s_pod_name.clone());
+        self.changed_pods.insert(pod);
         for address in addresses {
             self.ipcache.set(Layer::Endpoint, address.into(), None);
         }

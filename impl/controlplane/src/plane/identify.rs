@@ -52,6 +52,7 @@ impl ControlPlane {
         if let Some(pod) = self.files.pod(&key) {
             endpoint.pod = Some(labels::facts(pod));
         }
+        self.changed_pods.insert(key);
     }
 
     /// Computes the labels of an endpoint, and gives it their number.

@@ -9,6 +9,7 @@ mod identify;
 mod policies;
 mod query;
 mod realize;
+mod services;
 mod settle;
 mod start;
 
@@ -17,13 +18,13 @@ use std::net::IpAddr;
 
 use identity::{IdentityRange, NumericIdentity};
 use ipnet::IpNet;
-use loadbalancer::{BackendRow, Frontend, ServiceRow};
+use loadbalancer::LoadBalancer;
 
 use crate::config::{Config, ConfigError};
 use crate::deltas::{EndpointRow, EndpointState, NodeState};
 use crate::endpoint::Registry;
 use crate::event::{Event, Failure, Row, SourceName, Ticket, Timestamp};
-use crate::files::Files;
+use crate::files::{Files, PodKey};
 use crate::identities::Identities;
 use crate::ipam::Ipam;
 use crate::ipcache::{Ipcache, Layer};
@@ -38,7 +39,7 @@ const MOST_WAITING: usize = 4096;
 /// with a later one.
 const MOST_REVISIONS: usize = 1024;
 
-/// The one owner of what is desired: endpoints, addresses, identities, ipcache, policy.
+/// The one owner of what is desired: endpoints, addresses, identities, ipcache, policy, services.
 #[derive(Debug)]
 pub struct ControlPlane {
     config: Config,
@@ -60,14 +61,16 @@ pub struct ControlPlane {
     cidrs: BTreeMap<IpNet, NumericIdentity>,
     /// Addresses of the node and of the router.
     node: BTreeSet<IpAddr>,
+    /// Services, with their rows.
+    balancer: LoadBalancer,
+    /// Pods whose `hostPort`s, or whose endpoint's addresses, may have changed.
+    changed_pods: BTreeSet<PodKey>,
     /// Prefixes and endpoints that have no number for their labels, and why.
     prefixes_without: BTreeMap<IpNet, String>,
     endpoints_without: BTreeMap<u16, String>,
     /// Whether a number came free since they were last tried.
     freed: bool,
     endpoint_rows: Table<u16, EndpointRow>,
-    service_rows: Table<Frontend, ServiceRow>,
-    backend_rows: Table<u32, BackendRow>,
     state_rows: Table<u16, EndpointState>,
     /// The node's file, with the key that it does not need.
     node_row: Table<(), NodeState>,
@@ -118,12 +121,13 @@ impl ControlPlane {
             rules: Rules::new(&config),
             cidrs: BTreeMap::new(),
             node: BTreeSet::new(),
+            balancer: LoadBalancer::new(config.services.clone())
+                .with_families(config.ipv4.is_some(), config.ipv6.is_some()),
+            changed_pods: BTreeSet::new(),
             prefixes_without: BTreeMap::new(),
             endpoints_without: BTreeMap::new(),
             freed: false,
             endpoint_rows: Table::default(),
-            service_rows: Table::default(),
-            backend_rows: Table::default(),
             state_rows: Table::default(),
             node_row: Table::default(),
             node_changed: false,
@@ -210,8 +214,9 @@ impl ControlPlane {
             Event::PolicyAdd { ticket, rules, replace } => self.policy_add(ticket, rules, replace),
             Event::PolicyDelete { ticket, labels } => self.policy_delete(ticket, &labels),
             Event::Config { ticket, patch } => self.patch_config(ticket, &patch),
-            // SKELETON: services
-            Event::ServicePut { .. } | Event::ServiceDelete { .. } | Event::RestoredServices(_) => {}
+            Event::ServicePut { ticket, service } => self.put_service(ticket, service),
+            Event::ServiceDelete { ticket, id } => self.delete_service(ticket, id),
+            Event::RestoredServices(_) => self.notices.push(Notice::ServicesRestoredLate),
             Event::Source { file, objects } => self.source(&file, objects, now),
             Event::SourceFailed { file, reason } => {
                 self.source_failures.insert(file, reason);

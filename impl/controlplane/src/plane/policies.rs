@@ -41,13 +41,16 @@ impl ControlPlane {
     /// A file holds this now.
     pub(super) fn source(&mut self, file: &str, objects: Objects, now: Timestamp) {
         self.source_failures.remove(file);
-        let changed = self.files.replace(file, objects.pods, objects.namespaces, &mut self.notices);
+        let Objects { rules, pods, namespaces, services, slices } = objects;
+        let changed = self.files.replace(file, pods, namespaces, &mut self.notices);
+        self.replace_services(file, services, slices);
+        self.changed_pods.extend(changed.pods.iter().cloned());
         if !self.started {
             // Endpoints are labelled when all files are known, and rules are taken in the order of the files' names.
-            self.collected_rules.insert(file.to_owned(), objects.rules);
+            self.collected_rules.insert(file.to_owned(), rules);
             return;
         }
-        self.rules.replace_of_file(file, objects.rules);
+        self.rules.replace_of_file(file, rules);
         let of_pods = changed.pods.iter().flat_map(|pod| self.endpoints.of_pod(pod)).copied();
         let of_namespaces = changed.namespaces.iter().flat_map(|name| self.endpoints.of_namespace(name));
         let affected: std::collections::BTreeSet<u16> = of_pods.chain(of_namespaces).collect();

@@ -82,8 +82,8 @@ impl ControlPlane {
             endpoints: self.endpoint_rows.rows().clone(),
             policy: self.endpoint_rows.rows().keys().filter_map(policy).collect(),
             ipcache: self.ipcache.rows().clone(),
-            services: self.service_rows.rows().clone(),
-            backends: self.backend_rows.rows().clone(),
+            services: self.balancer.frontends().clone(),
+            backends: self.balancer.backends().clone(),
             state: self.state_rows.rows().clone(),
             node: self.node_state(),
         }
@@ -117,6 +117,9 @@ impl ControlPlane {
             without_identity: prefixes.chain(endpoints).collect(),
             unresolved_ports: self.rules.unresolved_ports(),
             overflowing: self.rules.overflowing(),
+            services: self.balancer.frontends().len(),
+            backends: self.balancer.backends().len(),
+            services_refused: self.balancer.refused(),
         }
     }
 

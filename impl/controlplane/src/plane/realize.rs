@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use loadbalancer::Frontend;
+
 use super::ControlPlane;
 use crate::endpoint::{EndpointRef, State};
 use crate::event::{Failure, Row, Ticket, Timestamp};
@@ -31,6 +33,8 @@ pub(super) enum About {
     Policy(Answer),
     /// A change of the node's options.
     Config,
+    /// A service of the API, and how it is answered.
+    Service(Frontend, Answer),
 }
 
 impl ControlPlane {
@@ -170,6 +174,7 @@ impl ControlPlane {
             About::Created(id) | About::Changed(id) | About::Deleted(id) => self.failures_of(*id),
             About::Policy(_) => self.failures_where(|row| !matches!(row, Row::Endpoint(_) | Row::State(_))),
             About::Config => self.failures_where(|row| matches!(row, Row::Endpoint(_) | Row::Policy(_))),
+            About::Service(frontend, _) => self.failures_of_service(frontend),
         };
         if let About::Created(id) | About::Changed(id) = about
             && self.endpoints.get(*id).is_none_or(|endpoint| endpoint.state == State::Disconnecting)
@@ -184,12 +189,12 @@ impl ControlPlane {
         }
         Ok(match about {
             About::Created(id) => Answer::EndpointCreated { id: *id },
-            About::Policy(answer) => answer.clone(),
+            About::Policy(answer) | About::Service(_, answer) => answer.clone(),
             About::Changed(_) | About::Deleted(_) | About::Config => Answer::Done,
         })
     }
 
-    fn failures_where(&self, concerns: impl Fn(&Row) -> bool) -> Vec<Failure> {
+    pub(super) fn failures_where(&self, concerns: impl Fn(&Row) -> bool) -> Vec<Failure> {
         let rows = self.failures.iter().filter(|(row, _)| concerns(row));
         rows.map(|(row, reason)| Failure { row: *row, reason: reason.clone() }).collect()
     }

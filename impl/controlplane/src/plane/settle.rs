@@ -30,13 +30,14 @@ impl ControlPlane {
         self.settle_prefixes();
         self.retry_numbers(now);
         self.fill_rows();
+        let (services, backends) = self.balance();
         let deltas = Deltas {
             revision: self.revision + 1,
             endpoints: self.endpoint_rows.drain(),
             policy: self.drain_policy(),
             ipcache: self.ipcache.drain(),
-            services: self.service_rows.drain(),
-            backends: self.backend_rows.drain(),
+            services,
+            backends,
             state: self.state_rows.drain(),
             node: self.node_row.drain().upserts.pop().map(|((), row)| row),
         };
@@ -72,7 +73,7 @@ impl ControlPlane {
         let local = self.cidrs.iter().filter(|(_, identity)| identity.is_local());
         NodeState {
             rules: self.rules.of_api(),
-            services: Vec::new(), // SKELETON
+            services: self.balancer.api(),
             cidr_identities: local.map(|(prefix, identity)| (*prefix, identity.as_u32())).collect(),
         }
     }

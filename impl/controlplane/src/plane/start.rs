@@ -49,6 +49,9 @@ impl ControlPlane {
             Event::Restored(state) => self.collect_restored(state, now),
             Event::RestoredNode(state) => self.restored_node = state,
             Event::RestoreFailed { id, reason } => self.restore_failed(id, reason),
+            Event::RestoredServices(ids) => {
+                self.balancer.restore(ids);
+            }
             // No address was given, nothing was told.
             Event::Tick | Event::Realized { .. } => {}
             // Requests have tickets.
@@ -105,6 +108,7 @@ impl ControlPlane {
         for identity in held {
             self.release(identity);
         }
+        self.restore_services();
         for (event, at) in std::mem::take(&mut self.queued) {
             self.dispatch(event, at);
         }

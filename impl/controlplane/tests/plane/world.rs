@@ -208,6 +208,8 @@ pub fn apply(target: &mut Desired, deltas: &Deltas) {
         write_policy(map, delta);
     }
     write(&mut target.ipcache, &deltas.ipcache);
+    write(&mut target.services, &deltas.services);
+    write(&mut target.backends, &deltas.backends);
     write(&mut target.state, &deltas.state);
     if let Some(node) = &deltas.node {
         target.node = node.clone();

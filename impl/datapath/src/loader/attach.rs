@@ -138,10 +138,15 @@ fn replace_link(program: BorrowedFd<'_>, hook: &Hook) -> libbpf_rs::Result<bool>
         LinkTypeInfo::Tcx(info) if info.ifindex == hook.ifindex => {}
         _ => return Ok(false),
     }
+    update(&link, program).map(|()| true)
+}
+
+/// Puts a program in the place of the link's, atomically.
+pub(super) fn update(link: &Link, program: BorrowedFd<'_>) -> libbpf_rs::Result<()> {
     let (link, program) = (link.as_fd().as_raw_fd(), program.as_raw_fd());
     // SAFETY: both are open; without options the kernel replaces whatever program the link has.
     let returned = unsafe { libbpf_sys::bpf_link_update(link, program, ptr::null()) };
-    if returned < 0 { Err(io::Error::from_raw_os_error(-returned).into()) } else { Ok(true) }
+    if returned < 0 { Err(io::Error::from_raw_os_error(-returned).into()) } else { Ok(()) }
 }
 
 /// Not by libbpf's own function, which attaches to the side that the program's section names.
@@ -157,7 +162,7 @@ fn create_link(program: BorrowedFd<'_>, ifindex: u32, side: Side) -> io::Result<
 }
 
 /// The descriptor that a function of libbpf 1.x returns, or the error number below zero.
-fn owned(returned: i32) -> io::Result<OwnedFd> {
+pub(super) fn owned(returned: i32) -> io::Result<OwnedFd> {
     if returned < 0 {
         return Err(io::Error::from_raw_os_error(-returned));
     }
@@ -165,7 +170,7 @@ fn owned(returned: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(returned) })
 }
 
-fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+pub(super) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path is a C string that lives during the call.
     let returned = unsafe { libbpf_sys::bpf_obj_pin(link.as_raw_fd(), path.as_ptr()) };
@@ -173,14 +178,21 @@ fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 }
 
 fn detach_link(hook: &Hook) -> Result<(), DatapathError> {
-    let (link, said) = log::listen(|| Link::open(&hook.pin));
+    detach_pinned(&hook.pin)
+}
+
+/// Takes away a link and its pin. One that is not there is no error.
+pub(super) fn detach_pinned(pin: &Path) -> Result<(), DatapathError> {
+    let failed =
+        |action, source, log| DatapathError::Attach { action, hook: pin.display().to_string(), source, log };
+    let (link, said) = log::listen(|| Link::open(pin));
     match link {
         // Detached at once, even if somebody else has it open too.
-        Ok(link) => link.detach().map_err(|e| hook.fail("detach the program from")((e, said)))?,
+        Ok(link) => link.detach().map_err(|e| failed("detach the program of", e, said))?,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(hook.fail("open the link at")((e, said))),
+        Err(e) => return Err(failed("open the link", e, said)),
     }
-    remove_if_there(&hook.pin).map(drop)
+    remove_if_there(pin).map(drop)
 }
 
 fn filter(program: BorrowedFd<'_>, hook: &Hook) -> TcHook {

@@ -11,7 +11,7 @@ use libbpf_rs::{MapCore, MapHandle, MapType};
 use maps::{BpfMap, Bytes, MapError, WriteMode, copy_rows, names};
 
 use super::program::{failed, is_internal, load_open, open, unpin};
-use super::{HOST, Image, LXC, MapSizes};
+use super::{HOST, Image, LXC, MapSizes, SOCK};
 use crate::DatapathError;
 
 /// What a new map's pin is called before it takes the place of an old one.
@@ -93,7 +93,7 @@ impl MapSet {
     fn make(sizes: MapSizes, directory: Option<PathBuf>) -> Result<Self, DatapathError> {
         let mut set =
             Self { handles: BTreeMap::new(), sizes, directory, superseded: Vec::new(), created: Vec::new() };
-        for image in [LXC, HOST] {
+        for image in [LXC, HOST].into_iter().chain(sizes.services.map(|_| SOCK)) {
             set.complete(image)?;
         }
         Ok(set)

@@ -11,7 +11,7 @@ use libbpf_rs::{
 use maps::{HostConfig, LbConfig};
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{HOST, Image, LXC, MapSet, log};
+use super::{HOST, Image, LXC, MapSet, SOCK, log};
 use crate::DatapathError;
 
 /// An object in the kernel. Its programs end with it, except for those that are attached.
@@ -65,6 +65,17 @@ pub fn load_host(
     set_constant(HOST, &mut open, "lb_config", services)?;
     use_maps(HOST, &mut open, maps)?;
     load_open(HOST, open)
+}
+
+/// Loads the programs at sockets.
+///
+/// # Errors
+/// [`DatapathError::Load`] with the verifier's log.
+pub fn load_sock(maps: &MapSet, services: &LbConfig) -> Result<Loaded, DatapathError> {
+    let mut open = open(SOCK)?;
+    set_constant(SOCK, &mut open, "lb_config", services)?;
+    use_maps(SOCK, &mut open, maps)?;
+    load_open(SOCK, open)
 }
 
 /// Writes a constant into `.rodata`.

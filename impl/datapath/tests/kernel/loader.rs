@@ -10,7 +10,7 @@ use maps::{BpfMap, ConntrackEntry, ConntrackKey4, EndpointInfo, EndpointKey, Hos
 use zerocopy::FromZeros;
 
 const SIZES: MapSizes =
-    MapSizes { ct_tcp_max: 1024, ct_any_max: 1024, policy_map_max: 64, preallocate: false };
+    MapSizes { ct_tcp_max: 1024, ct_any_max: 1024, policy_map_max: 64, preallocate: false, services: None };
 
 fn key(port: u16) -> ConntrackKey4 {
     ConntrackKey4 { protocol: 6, port: [port.into(), 80.into()], ..ConntrackKey4::new_zeroed() }

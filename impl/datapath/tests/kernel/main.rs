@@ -6,3 +6,4 @@ mod connections;
 mod loader;
 mod node;
 mod restart;
+mod sockets;

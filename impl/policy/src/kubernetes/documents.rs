@@ -4,8 +4,10 @@
 use serde_json::Value;
 
 use crate::error::ParseError;
-use crate::rule::{MAX_IMPORT_BYTES, from_json_text};
+use crate::rule::from_json_text;
 
+/// The longest text, in bytes: services and endpoints of a large cluster in one list.
+pub const MAX_DOCUMENTS_BYTES: usize = 64 << 20;
 /// How many objects one text may hold.
 pub const MAX_DOCUMENTS: usize = 65_536;
 
@@ -13,7 +15,7 @@ pub const MAX_DOCUMENTS: usize = 65_536;
 /// by one; empty documents do not come at all.
 ///
 /// # Errors
-/// [`ParseError::Syntax`] if it is neither, [`ParseError::TooMany`] beyond [`MAX_IMPORT_BYTES`] and [`MAX_DOCUMENTS`].
+/// [`ParseError::Syntax`] if it is neither, [`ParseError::TooMany`] beyond [`MAX_DOCUMENTS_BYTES`] and [`MAX_DOCUMENTS`].
 pub fn documents(text: &str) -> Result<Vec<Value>, ParseError> {
     let within = |what, found, limit| {
         if found <= limit {
@@ -21,7 +23,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>, ParseError> {
         }
         Err(ParseError::TooMany { path: ".".into(), what, found, limit })
     };
-    within("bytes", text.len(), MAX_IMPORT_BYTES)?;
+    within("bytes", text.len(), MAX_DOCUMENTS_BYTES)?;
     let read = if text.trim_start().starts_with(['{', '[']) {
         vec![from_json_text::<Value>(text)?]
     } else {

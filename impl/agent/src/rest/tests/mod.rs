@@ -33,6 +33,7 @@ const RULE: &str = r#"[{"endpointSelector":{"matchLabels":{"app":"web"}},
 mod endpoints;
 mod requests;
 mod rules;
+mod services;
 mod starting;
 mod views;
 

@@ -47,7 +47,7 @@ fn what_is_not_http_not_json_or_not_there_is_refused_without_harm() {
         (put("{\"state\":\"creating\"} {}"), 400, "trailing"),
         (put(""), 400, "needs a JSON body"),
         (put(&"[".repeat(100_000)), 400, "message"),
-        (get("/v1/service"), 501, "services are not there yet"),
+        (get("/v1/prefilter"), 501, "prefilter are not there yet"),
         (get("/v1/fqdn/cache"), 501, "DNS"),
         (get("/v1/nothing"), 404, "/v1/nothing"),
         ("DELETE /v1/healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".into(), 405, "allow: GET"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A network namespace and a BPF file system of a test's own. Both end with it, also when it fails.
 
+mod cgroup;
 mod pod;
 
 use std::fs;
@@ -15,6 +16,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
+pub use cgroup::Cgroup;
 pub use pod::Pod;
 
 const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 200, 255, 254);

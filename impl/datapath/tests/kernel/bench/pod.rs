@@ -84,6 +84,11 @@ impl Pod {
         [self.row.ipv4.map(IpAddr::from), self.row.ipv6.map(IpAddr::from)].into_iter().flatten().collect()
     }
 
+    /// Runs in its network namespace.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.netns.run(work).unwrap()
+    }
+
     /// Its rows of `cilium_ipcache`.
     pub fn ipcache(&self) -> Vec<(IpNet, IpcacheRow)> {
         let row = IpcacheRow { identity: self.row.identity, tunnel_endpoint: None };

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Services by packet: who answers in a frontend's place, and that it stays the same one. */
+#pragma once
+
+#include "kernel.h"
+#include "conntrack.h"
+#include "drop.h"
+#include "endpoint.h"
+#include "lb.h"
+#include "nat.h"
+#include "packet.h"
+#include "runtime.h"
+#include "snat.h"
+
+extern const volatile struct lb_config lb_config;
+
+/* What else than the reason of a drop comes of a packet. */
+#define SERVICE_NONE 0 /* not for a frontend */
+#define SERVICE_TRANSLATED -1
+#define SERVICE_ANEW -2 /* to be chosen: nobody answered before, or whoever did does so no more */
+
+/* After a client's FIN, as long as nothing more is heard of it. */
+#define SERVICE_LIFETIME_CLOSING 60
+
+/* A client, the frontend that it speaks to, and who answers. */
+struct service {
+	struct nat_end client;
+	struct nat_end frontend;
+	struct ct_service to; /* begins as a nat_end does */
+	__u8 protocol;
+	__u8 family;
+	__u8 client_is_1; /* end of the key */
+	__u8 loopback;
+	__u32 epoch; /* of backends */
+	__u16 id;
+	__u16 pad;
+};
+
+static __always_inline const struct nat_end *service_end(const struct service *service)
+{
+	return (const struct nat_end *)&service->to;
+}
+
+/* Fills the backend's address. False: it is gone. */
+static __noinline bool service_backend(struct ct_service *to, __u32 id, __u8 family)
+{
+	struct lb4_backend *backend4;
+	struct lb6_backend *backend6;
+
+	if (family == FAMILY_V6) {
+		backend6 = bpf_map_lookup_elem(&cilium_lb6_backends, &id);
+		if (!backend6)
+			return false;
+		copy_ip6(to->addr, backend6->addr);
+		to->port = backend6->port;
+	} else {
+		backend4 = bpf_map_lookup_elem(&cilium_lb4_backends, &id);
+		if (!backend4)
+			return false;
+		to->addr[0] = backend4->addr;
+		to->addr[1] = to->addr[2] = to->addr[3] = 0;
+		to->port = backend4->port;
+	}
+	to->backend = id;
+	return true;
+}
+
+static __always_inline __u32 service_mix(__u32 hash, __u32 word)
+{
+	hash = (hash ^ word) * 0x9e3779b1;
+	return hash ^ hash >> 15;
+}
+
+/* The same on every node, for who is moved from one to another: no node's random seed is in it. */
+static __always_inline __u32 service_hash(const struct service *service)
+{
+	__u32 hash = service->protocol;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		hash = service_mix(hash, service->client.addr[i]);
+	for (i = 0; i < 4; i++)
+		hash = service_mix(hash, service->frontend.addr[i]);
+	return service_mix(hash, (__u32)service->client.port << 16 | service->frontend.port);
+}
+
+/* Whom this client had last, if that was not too long ago and it is still there. */
+static __always_inline bool service_affine(struct service *service, struct lb_affinity_key *key, __u32 timeout)
+{
+	struct lb_affinity *last = bpf_map_lookup_elem(&cilium_lb_affinity, key);
+
+	if (!last || clock_seconds() - last->last_used_s >= timeout || !service_backend(&service->to, last->backend, service->family))
+		return false;
+	last->last_used_s = clock_seconds();
+	return true;
+}
+
+static __always_inline bool service_pick(struct service *service, struct lb_frontend *frontend)
+{
+	__u32 number = lb_config.maglev ? service_hash(service) : bpf_get_prandom_u32();
+	int i;
+
+	/* A service that shrinks has an empty slot for a moment, but not its first. */
+	for (i = 0; i < 2; i++) {
+		if (service_backend(&service->to, lb_slot(frontend, i ? 0 : number), service->family))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline struct lb_frontend *service_frontend(const struct service *service, enum hook hook)
+{
+	__u8 scope = hook == HOOK_CONTAINER ? LB_SCOPE_INTERNAL : LB_SCOPE_EXTERNAL;
+	struct lb4_key key4 = {};
+	struct lb6_key key6 = {};
+
+	if (service->family == FAMILY_V6) {
+		copy_ip6(key6.addr, service->frontend.addr);
+		key6.port = service->frontend.port;
+		key6.protocol = service->protocol;
+		return lb6_find(&key6, scope);
+	}
+	key4.addr = service->frontend.addr[0];
+	key4.port = service->frontend.port;
+	key4.protocol = service->protocol;
+	return lb4_find(&key4, scope);
+}
+
+/* Chooses who answers. SERVICE_NONE, SERVICE_TRANSLATED, or the reason of a drop. */
+GLOBAL int service_choose(struct service *service, __u32 hook)
+{
+	struct lb_affinity_key client = {};
+	struct lb_affinity affinity = {};
+	struct lb_frontend *frontend;
+	__u32 timeout;
+
+	if (!service)
+		return DROP_INVALID;
+	frontend = service_frontend(service, hook);
+	if (!frontend || (hook != HOOK_CONTAINER && !(frontend->flags & LB_EXTERNAL)))
+		return SERVICE_NONE;
+	service->id = frontend->id;
+	timeout = frontend->affinity_timeout_s;
+	if (timeout) {
+		copy_ip6(client.client, service->client.addr);
+		client.id = frontend->id;
+		if (service_affine(service, &client, timeout))
+			return SERVICE_TRANSLATED;
+	}
+	if (!service_pick(service, frontend))
+		return DROP_NO_SERVICE;
+	if (timeout) {
+		affinity.last_used_s = clock_seconds();
+		affinity.backend = service->to.backend;
+		/* Without it the client's next connection is chosen as any other. */
+		bpf_map_update_elem(&cilium_lb_affinity, &client, &affinity, BPF_ANY);
+	}
+	return SERVICE_TRANSLATED;
+}
+
+static __always_inline long service_store(const struct service *service, const struct ct_entry *entry)
+{
+	struct ct_key4 key4 = {};
+	struct ct_key6 key6 = {};
+
+	if (service->family == FAMILY_V6) {
+		ct_key6_fill(&key6, service->client.addr, service->frontend.addr, service->client.port, service->frontend.port,
+			     service->protocol);
+		return ct_store6(&key6, entry);
+	}
+	ct_key4_fill(&key4, service->client.addr[0], service->frontend.addr[0], service->client.port, service->frontend.port,
+		     service->protocol);
+	return ct_store4(&key4, entry);
+}
+
+/* A connection's first packet, or the first after its backend has gone. SERVICE_NONE, SERVICE_TRANSLATED, or the reason of a drop. */
+GLOBAL int service_begins(const struct packet *packet, struct service *service)
+{
+	struct ct_entry created = {};
+	int answer;
+
+	if (!packet || !service || packet->shape || !has_ports(service->protocol))
+		return SERVICE_NONE;
+	answer = service_choose(service, packet->hook);
+	if (answer != SERVICE_TRANSLATED)
+		return answer;
+	/* A reset opens nothing. */
+	if (packet->tcp_flags & TCP_RST)
+		return SERVICE_TRANSLATED;
+	service->loopback = packet->hook == HOOK_CONTAINER && ip6_is_equal(service->to.addr, service->client.addr);
+	created.flags = CT_SERVICE;
+	if (service->client_is_1)
+		created.flags |= CT_INITIATOR_IS_1;
+	if (service->loopback)
+		created.flags |= CT_LOOPBACK;
+	if (service->protocol == IPPROTO_TCP && !(packet->tcp_flags & TCP_SYN))
+		created.flags |= CT_SEEN_NON_SYN;
+	created.src_lxc_id = packet->from_lxc_id;
+	created.rev_nat_index = service->id;
+	created.epoch = service->epoch;
+	created.tx_flags_seen = packet->tcp_flags;
+	created.lifetime = clock_seconds() + ct_lifetime(&created, service->protocol);
+	created.last_report = clock_seconds();
+	created.tick = clock_tick();
+	__builtin_memcpy(ct_service(&created), &service->to, sizeof(service->to));
+	return service_store(service, &created) ? DROP_CT_INSERT : SERVICE_TRANSLATED;
+}
+
+/* Is the connection itself over? */
+static __always_inline bool service_is_closed(const struct service *service)
+{
+	struct snat_key6 key = { .sport = service->client.port, .dport = service->to.port, .protocol = service->protocol };
+	struct ct_entry *connection;
+	bool swapped;
+
+	copy_ip6(key.saddr, service->client.addr);
+	copy_ip6(key.daddr, service->to.addr);
+	connection = snat_connection(&key, service->family, &swapped);
+	return connection && (ct_is_closed(connection) || !ct_is_alive(connection));
+}
+
+/* A packet after which the entry is not what it was, or the clock has ticked, or backends have gone. SERVICE_TRANSLATED: the entry
+ * holds; SERVICE_ANEW; or the reason of a drop. service: with the entry's backend. */
+GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, const struct service *service)
+{
+	bool opens;
+	struct ct_service now = {};
+
+	if (!entry || !packet || !service)
+		return DROP_INVALID;
+	opens = service->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (!ct_is_alive(entry))
+		return packet->shape ? DROP_NO_SERVICE : SERVICE_ANEW;
+	if (entry->epoch != service->epoch) {
+		if (!service_backend(&now, service->to.backend, service->family) || now.port != service->to.port ||
+		    !ip6_is_equal(now.addr, service->to.addr)) {
+			if (!packet->shape && (opens || service->protocol != IPPROTO_TCP))
+				return SERVICE_ANEW;
+			return DROP_NO_SERVICE;
+		}
+		entry->epoch = service->epoch;
+	}
+	if (packet->shape)
+		return SERVICE_TRANSLATED;
+	if (opens && (entry->flags & CT_TX_CLOSING || service_is_closed(service)))
+		return SERVICE_ANEW;
+	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
+		entry->flags |= CT_TX_CLOSING;
+	if (service->protocol == IPPROTO_TCP && !(packet->tcp_flags & TCP_SYN))
+		entry->flags |= CT_SEEN_NON_SYN;
+	entry->lifetime = clock_seconds() +
+			  (entry->flags & CT_TX_CLOSING ? SERVICE_LIFETIME_CLOSING : ct_lifetime(entry, service->protocol));
+	entry->tick = clock_tick();
+	return SERVICE_TRANSLATED;
+}
+
+/* Does the packet change nothing in the entry, nor ask whether the backend is still there? */
+static __always_inline bool service_is_settled(const struct ct_entry *entry, const struct packet *packet, __u32 epoch)
+{
+	return entry->epoch == epoch && entry->tick == clock_tick() && !packet->shape &&
+	       !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	       (packet->protocol != IPPROTO_TCP || entry->flags & CT_SEEN_NON_SYN);
+}
+
+/* Must services be asked about a packet with this entry? Of a connection that was answered without one, never. */
+static __always_inline bool service_is_asked(const struct ct_entry *entry, const struct packet *packet)
+{
+	if (!entry)
+		return true;
+	if (likely((entry->flags & (CT_SERVICE | CT_REPLY_SEEN)) == CT_REPLY_SEEN))
+		return false;
+	/* A client that nobody has answered may have begun before its service. */
+	return ct_is_service(entry) || entry->tick != clock_tick() || packet->tcp_flags & TCP_SYN;
+}
+
+/* What the entry says: SERVICE_TRANSLATED, SERVICE_ANEW, SERVICE_NONE, or the reason of a drop. */
+static __always_inline int service_answers(const struct packet *packet, struct ct_entry *entry, struct service *service)
+{
+	struct runtime_config *runtime = runtime_config();
+
+	if (!runtime)
+		return DROP_NO_CONFIGURATION;
+	/* Before anything is looked up: a backend that goes in between is asked for again. */
+	service->epoch = *(volatile __u32 *)&runtime->lb_epoch;
+	if (!entry || !ct_is_service(entry))
+		return SERVICE_ANEW;
+	/* Nobody else speaks in a frontend's name. */
+	if (!!(entry->flags & CT_INITIATOR_IS_1) != service->client_is_1)
+		return ct_is_alive(entry) ? DROP_CT_CANNOT_CREATE : SERVICE_NONE;
+	service->id = entry->rev_nat_index;
+	service->loopback = !!(entry->flags & CT_LOOPBACK);
+	__builtin_memcpy(&service->to, ct_service(entry), sizeof(service->to));
+	if (likely(service_is_settled(entry, packet, service->epoch)))
+		return SERVICE_TRANSLATED;
+	return service_settle(entry, packet, service);
+}
+
+/* Whom the packet of this key is for, if for a frontend. entry: the key's, or NULL; service: empty. As service_answers. */
+GLOBAL int service4_find(const struct packet *packet, const struct ct_key4 *key, struct ct_entry *entry, struct service *service)
+{
+	bool is_1;
+
+	if (!packet || !key || !service)
+		return DROP_INVALID;
+	/* The tuple's source, unless an error is about what the frontend has answered. */
+	is_1 = packet->shape == SHAPE_ERROR ? !packet->swapped : packet->swapped;
+	service->client_is_1 = is_1;
+	service->client.addr[0] = is_1 ? key->addr[1] : key->addr[0];
+	service->frontend.addr[0] = is_1 ? key->addr[0] : key->addr[1];
+	service->client.port = is_1 ? key->port[1] : key->port[0];
+	service->frontend.port = is_1 ? key->port[0] : key->port[1];
+	service->family = FAMILY_V4;
+	service->protocol = key->protocol;
+	return service_answers(packet, entry, service);
+}
+
+GLOBAL int service6_find(const struct packet *packet, const struct ct_key6 *key, struct ct_entry *entry, struct service *service)
+{
+	bool is_1;
+
+	if (!packet || !key || !service)
+		return DROP_INVALID;
+	/* The tuple's source, unless an error is about what the frontend has answered. */
+	is_1 = packet->shape == SHAPE_ERROR ? !packet->swapped : packet->swapped;
+	service->client_is_1 = is_1;
+	copy_ip6(service->client.addr, is_1 ? key->addr[1] : key->addr[0]);
+	copy_ip6(service->frontend.addr, is_1 ? key->addr[0] : key->addr[1]);
+	service->client.port = is_1 ? key->port[1] : key->port[0];
+	service->frontend.port = is_1 ? key->port[0] : key->port[1];
+	service->family = FAMILY_V6;
+	service->protocol = key->protocol;
+	return service_answers(packet, entry, service);
+}
+
+/* Packet and key get who answers. 0 or the reason of a drop. */
+static __always_inline int service4_translate(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key,
+					     struct service *service)
+{
+	int reason = nat4(skb, service_end(service), SNAT_IN);
+
+	if (unlikely(reason))
+		return reason;
+	if (unlikely(service->loopback)) {
+		service->client.addr[0] = lb_config.loopback4;
+		reason = nat4(skb, &service->client, SNAT_OUT);
+		if (reason)
+			return reason;
+	}
+	packet->service = service->id;
+	packet->loopback = service->loopback;
+	if (unlikely(packet->shape == SHAPE_ERROR))
+		packet->swapped = ct_key4_fill(key, service->to.addr[0], service->client.addr[0], service->to.port, service->client.port, service->protocol);
+	else
+		packet->swapped = ct_key4_fill(key, service->client.addr[0], service->to.addr[0], service->client.port, service->to.port, service->protocol);
+	return 0;
+}
+
+/* A packet for a frontend, and its key, get who answers there. *entry: the key's, before and after, or NULL. 0 or the reason of a
+ * drop. */
+static __always_inline int service4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key, struct ct_entry **entry)
+{
+	struct service service = {};
+	int answer = service4_find(packet, key, *entry, &service);
+
+	if (answer == SERVICE_ANEW)
+		answer = service_begins(packet, &service);
+	if (answer == SERVICE_TRANSLATED) {
+		answer = service4_translate(skb, packet, key, &service);
+		*entry = ct_find4(key);
+	} else if (*entry && ct_is_service(*entry)) {
+		/* There is no such frontend any more. */
+		*entry = NULL;
+	}
+	return answer;
+}
+
+static __always_inline int service6_translate(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key,
+					     struct service *service)
+{
+	int reason = nat6(skb, service_end(service), SNAT_IN);
+
+	if (unlikely(reason))
+		return reason;
+	if (unlikely(service->loopback)) {
+		service->client.addr[0] = lb_config.loopback6[0];
+		service->client.addr[1] = lb_config.loopback6[1];
+		service->client.addr[2] = lb_config.loopback6[2];
+		service->client.addr[3] = lb_config.loopback6[3];
+		reason = nat6(skb, &service->client, SNAT_OUT);
+		if (reason)
+			return reason;
+	}
+	packet->service = service->id;
+	packet->loopback = service->loopback;
+	if (unlikely(packet->shape == SHAPE_ERROR))
+		packet->swapped = ct_key6_fill(key, service->to.addr, service->client.addr, service->to.port, service->client.port, service->protocol);
+	else
+		packet->swapped = ct_key6_fill(key, service->client.addr, service->to.addr, service->client.port, service->to.port, service->protocol);
+	return 0;
+}
+
+static __always_inline int service6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key, struct ct_entry **entry)
+{
+	struct service service = {};
+	int answer = service6_find(packet, key, *entry, &service);
+
+	if (answer == SERVICE_ANEW)
+		answer = service_begins(packet, &service);
+	if (answer == SERVICE_TRANSLATED) {
+		answer = service6_translate(skb, packet, key, &service);
+		*entry = ct_find6(key);
+	} else if (*entry && ct_is_service(*entry)) {
+		/* There is no such frontend any more. */
+		*entry = NULL;
+	}
+	return answer;
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables of services as people read them.
+
+use std::net::SocketAddr;
+
+use maps::{
+    LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6,
+    LbSlotKey, lb_flags, lb_scope,
+};
+
+use super::text::{Text, address, protocol};
+
+fn frontend(socket: SocketAddr, number: u8, scope: u8) -> Option<String> {
+    let scope = if scope == lb_scope::INTERNAL { "/internal" } else { "" };
+    Some(format!("{socket}/{}{scope}", protocol(number)))
+}
+
+impl Text for LbKey4 {
+    fn text(&self) -> Option<String> {
+        frontend(self.socket(), self.protocol, self.scope)
+    }
+}
+
+impl Text for LbKey6 {
+    fn text(&self) -> Option<String> {
+        frontend(self.socket(), self.protocol, self.scope)
+    }
+}
+
+impl Text for LbFrontend {
+    fn text(&self) -> Option<String> {
+        let flags = [
+            (lb_flags::EXTERNAL, " external"),
+            (lb_flags::TWO_SCOPES, " two-scopes"),
+            (lb_flags::NODE_PORT, " node-port"),
+        ];
+        let flags = flags.iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| *name);
+        let flags: String = flags.collect();
+        Some(format!("id={} slots={} affinity={}s{flags}", self.id, self.count, self.affinity_timeout_s))
+    }
+}
+
+impl Text for LbSlotKey {
+    fn text(&self) -> Option<String> {
+        Some(format!("service={} slot={}", self.id, self.slot))
+    }
+}
+
+impl Text for LbBackend4 {
+    fn text(&self) -> Option<String> {
+        Some(format!("{}/{}", self.socket(), protocol(self.protocol)))
+    }
+}
+
+impl Text for LbBackend6 {
+    fn text(&self) -> Option<String> {
+        Some(format!("{}/{}", self.socket(), protocol(self.protocol)))
+    }
+}
+
+impl Text for LbReverse4 {
+    fn text(&self) -> Option<String> {
+        self.socket().map(|socket| socket.to_string())
+    }
+}
+
+impl Text for LbReverse6 {
+    fn text(&self) -> Option<String> {
+        self.socket().map(|socket| socket.to_string())
+    }
+}
+
+impl Text for LbAffinityKey {
+    fn text(&self) -> Option<String> {
+        let [first, second, ..] = self.client.map(|word| std::net::Ipv4Addr::from(word).octets());
+        let client = if self.by_netns == 0 {
+            address(self.client).to_string()
+        } else {
+            let mut cookie = [0; 8];
+            cookie[..4].copy_from_slice(&first);
+            cookie[4..].copy_from_slice(&second);
+            format!("netns {}", u64::from_ne_bytes(cookie))
+        };
+        Some(format!("service={} client={client}", self.id))
+    }
+}
+
+impl Text for LbAffinity {
+    fn text(&self) -> Option<String> {
+        Some(format!("backend={} last_used={}", self.backend, self.last_used_s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use addr::Be16;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_services_say_who_they_are() {
+        let addr = Ipv4Addr::new(10, 96, 0, 1).into();
+        let key = LbKey4 { addr, port: Be16::new(53), protocol: 17, scope: lb_scope::INTERNAL };
+        assert_eq!(key.text().as_deref(), Some("10.96.0.1:53/UDP/internal"));
+        let flags = lb_flags::EXTERNAL | lb_flags::NODE_PORT;
+        let row = LbFrontend { id: 7, flags, count: 3, affinity_timeout_s: 60, pad: 0 };
+        assert_eq!(row.text().as_deref(), Some("id=7 slots=3 affinity=60s external node-port"));
+        let backend = LbBackend4 { addr, port: Be16::new(80), protocol: 200, flags: 0 };
+        assert_eq!(backend.text().as_deref(), Some("10.96.0.1:80/200"));
+        assert_eq!(LbReverse4::default().text(), None);
+        let reverse = LbReverse6 { port: Be16::new(80), ..LbReverse6::default() };
+        assert_eq!(reverse.text().as_deref(), Some("[::]:80"));
+        let zero = Ipv4Addr::UNSPECIFIED.into();
+        let mut client = LbAffinityKey { client: [addr, zero, zero, zero], id: 7, by_netns: 0, pad: 0 };
+        assert_eq!(client.text().as_deref(), Some("service=7 client=10.96.0.1"));
+        client.by_netns = 1;
+        assert!(client.text().unwrap().starts_with("service=7 client=netns "));
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Services: what is told to load balancing, and the rows that follow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loadbalancer::{ApiService, BackendRow, EndpointSlice, Frontend, ObjectKey, Scope, Service, ServiceRow};
+
+use super::ControlPlane;
+use super::realize::About;
+use crate::endpoint::Endpoint;
+use crate::event::{Failure, Row, Ticket};
+use crate::reply::{Answer, Notice, Refusal};
+use crate::table::Delta;
+use crate::view::ServiceView;
+
+/// How many refused parts of services one event has logged; of more their number.
+const MOST_REFUSALS_TOLD: usize = 100;
+
+impl ControlPlane {
+    /// The frontends of services with their backends, by id.
+    pub fn services(&self) -> Vec<ServiceView> {
+        let rows = self.balancer.backends();
+        let view = |(frontend, row): (&Frontend, &ServiceRow)| {
+            let ids: BTreeSet<u32> = row.slots.iter().copied().collect();
+            ServiceView {
+                id: row.id,
+                frontend: *frontend,
+                kind: row.kind,
+                owner: row.owner.clone(),
+                affinity_timeout_s: row.affinity_timeout_s,
+                backends: ids.into_iter().filter_map(|id| Some((id, *rows.get(&id)?))).collect(),
+            }
+        };
+        let mut views: Vec<ServiceView> = self.balancer.frontends().iter().map(view).collect();
+        views.sort_by_key(|view| view.id);
+        views
+    }
+
+    /// The backends of services, by id.
+    pub fn backends(&self) -> &BTreeMap<u32, BackendRow> {
+        self.balancer.backends()
+    }
+
+    /// A file holds these services and slices now.
+    pub(super) fn replace_services(
+        &mut self,
+        file: &str,
+        services: Vec<Service>,
+        slices: Vec<EndpointSlice>,
+    ) {
+        let (services, slices) = self.files.replace_services(file, services, slices, &mut self.notices);
+        for key in services {
+            self.balancer.set_service(&key, self.files.service(&key).cloned());
+        }
+        for key in slices {
+            self.balancer.set_slice(&key, self.files.slice(&key).cloned());
+        }
+    }
+
+    /// At the start: services of the API that an earlier run had, before any id is given to others.
+    pub(super) fn restore_services(&mut self) {
+        for service in std::mem::take(&mut self.restored_node.services) {
+            let id = service.id;
+            if let Err(error) = self.balancer.put_api(service) {
+                self.restore_failed(0, format!("service {id}: {error}"));
+            }
+        }
+        self.join_pods();
+        // Who waited for the start and wants an id is told if that is another's.
+        self.balancer.decide();
+    }
+
+    pub(super) fn put_service(&mut self, ticket: Ticket, service: ApiService) {
+        let frontend = frontend_of(&service);
+        match self.balancer.put_api(service) {
+            Ok(created) => {
+                self.node_changed = true;
+                self.wait(ticket, About::Service(frontend, Answer::ServicePut { created }));
+            }
+            Err(error) => self.replies.push((ticket, Err(Refusal::Service(error)))),
+        }
+    }
+
+    pub(super) fn delete_service(&mut self, ticket: Ticket, id: u16) {
+        match self.balancer.delete_api(id) {
+            Some(service) => {
+                self.node_changed = true;
+                self.wait(ticket, About::Service(frontend_of(&service), Answer::Done));
+            }
+            None => self.replies.push((ticket, Err(Refusal::NoService(id)))),
+        }
+    }
+
+    /// What is wrong with a service of the API: with its frontend, its backends, or the file that keeps it.
+    pub(super) fn failures_of_service(&self, frontend: &Frontend) -> Vec<Failure> {
+        let slots = self.balancer.frontends().get(frontend).map_or(&[][..], |row| row.slots.as_slice());
+        self.failures_where(|row| match row {
+            Row::Service(other) => other == frontend,
+            Row::Backend(id) => slots.contains(id),
+            row => *row == Row::Node,
+        })
+    }
+
+    /// Changes of the tables of services since they were last asked.
+    pub(super) fn balance(&mut self) -> (Delta<Frontend, ServiceRow>, Delta<u32, BackendRow>) {
+        self.join_pods();
+        let changes = self.balancer.changes();
+        let more = changes.refused.len().saturating_sub(MOST_REFUSALS_TOLD);
+        let told = changes.refused.into_iter().take(MOST_REFUSALS_TOLD);
+        self.notices.extend(told.map(|(what, reason)| Notice::ServiceRefused { what, reason }));
+        if more > 0 {
+            let (what, reason) = (format!("{more} more"), "status lists them all".to_owned());
+            self.notices.push(Notice::ServiceRefused { what, reason });
+        }
+        (delta(changes.frontends), delta(changes.backends))
+    }
+
+    /// The `hostPort`s of pods that have an endpoint here.
+    fn join_pods(&mut self) {
+        for pod in std::mem::take(&mut self.changed_pods) {
+            let endpoint = self.endpoints.of_pod(&pod).last().and_then(|id| self.endpoints.get(*id));
+            let addresses: Vec<_> = endpoint.into_iter().flat_map(Endpoint::addresses).collect();
+            let object = self.files.pod(&pod).filter(|_| !addresses.is_empty());
+            let ports = object.into_iter().flat_map(|object| &object.host_ports);
+            let ports = ports.map(|port| (port.clone(), addresses.clone())).collect();
+            let (namespace, name) = pod;
+            self.balancer.set_host_ports(&ObjectKey { namespace, name }, ports);
+        }
+    }
+}
+
+fn frontend_of(service: &ApiService) -> Frontend {
+    Frontend {
+        address: service.address,
+        port: service.port,
+        protocol: service.protocol,
+        scope: Scope::External,
+    }
+}
+
+fn delta<K: Ord, V>(changes: BTreeMap<K, Option<V>>) -> Delta<K, V> {
+    let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+    for (key, row) in changes {
+        match row {
+            Some(row) => upserts.push((key, row)),
+            None => removals.push(key),
+        }
+    }
+    Delta { upserts, removals }
+}

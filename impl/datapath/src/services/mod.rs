@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Services in the kernel: their maps, what is known of them, and how they are changed.
+
+mod known;
+mod realize;
+mod resync;
+mod tables;
+
+use loadbalancer::Restored;
+use maps::LbConfig;
+
+pub use known::Known;
+pub use tables::ServiceTables;
+
+use crate::loader::{MapSet, attach_sockets, detach_sockets, load_sock};
+use crate::{Datapath, DatapathError};
+
+/// The services of a datapath.
+#[derive(Debug)]
+pub struct Services {
+    tables: ServiceTables,
+    known: Known,
+}
+
+impl Services {
+    /// Of these maps, with what is in them.
+    ///
+    /// # Errors
+    /// [`DatapathError::Map`], [`DatapathError::Object`].
+    pub fn open(maps: &MapSet) -> Result<Self, DatapathError> {
+        let tables = ServiceTables::open(maps)?;
+        let known = tables.load()?;
+        Ok(Self { tables, known })
+    }
+
+    /// What the kernel has.
+    pub const fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Programs know how many frontends the network may reach.
+    pub const fn tell_external(&mut self, count: u32) {
+        self.known.told_external = count;
+    }
+}
+
+impl Datapath {
+    /// The ids that the kernel's tables have, of this agent or of one before.
+    ///
+    /// # Errors
+    /// [`DatapathError::Map`].
+    pub fn services(&self) -> Result<Restored, DatapathError> {
+        Ok(match &self.services {
+            Some(services) => services.tables.restore()?,
+            None => Restored::default(),
+        })
+    }
+
+    /// Whether sockets are translated; otherwise why not, and packets are.
+    ///
+    /// # Errors
+    /// The reason, readable.
+    pub fn socket_translation(&self) -> Result<(), String> {
+        self.socket_translation.clone()
+    }
+
+    /// Attaches the programs at sockets, or, where they are not wanted or cannot be had, takes away all that are there: some
+    /// of them alone would translate what others do not translate back.
+    pub(crate) fn attach_sockets(&mut self, lb_config: &LbConfig) -> Result<(), DatapathError> {
+        let links = self.pins.links();
+        let cgroup = self.config.services.as_ref().map(|services| services.cgroup.clone());
+        let Some(Some(cgroup)) = cgroup else {
+            let reason =
+                if cgroup.is_some() { "no control group is configured" } else { "there are no services" };
+            self.socket_translation = Err(reason.into());
+            return detach_sockets(&links);
+        };
+        let attached =
+            load_sock(&self.maps, lb_config).and_then(|loaded| attach_sockets(&loaded, &cgroup, &links));
+        self.socket_translation = attached.map_err(|error| error.to_string());
+        if self.socket_translation.is_err() { detach_sockets(&links) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Services as desired, whatever an agent before has left.
+
+use std::collections::BTreeSet;
+
+use controlplane::{Deltas, Desired};
+
+use super::Services;
+use crate::DatapathError;
+
+impl Services {
+    /// Adds what nobody desires to changes that write all that is desired.
+    pub fn add_removals(&self, deltas: &mut Deltas, desired: &Desired) {
+        let frontends = self.known.frontends().keys().filter(|key| !desired.services.contains_key(key));
+        deltas.services.removals = frontends.copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let backends = self.known.backends().keys().filter(|id| !desired.backends.contains_key(id));
+        deltas.backends.removals = backends.copied().collect::<BTreeSet<_>>().into_iter().collect();
+    }
+
+    /// Removes what belongs to no frontend: what an agent that died had written for one, or not yet removed.
+    ///
+    /// # Errors
+    /// [`DatapathError::Services`], [`DatapathError::Map`].
+    pub fn remove_strays(&mut self) -> Result<(), DatapathError> {
+        self.tables.remove_strangers()?;
+        let with_slots: BTreeSet<u16> = self.known.ids_with_slots().into_iter().collect();
+        let mut refused = self.trim(&with_slots);
+        for ipv6 in [false, true] {
+            let ids = self.known.ids_with_reverse(ipv6);
+            refused.append(&mut self.clear_reverse(ids, ipv6));
+        }
+        refused.into_iter().next().map_or(Ok(()), |(id, reason)| Err(DatapathError::Services { id, reason }))
+    }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From objects to the frontends that their owner wants.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use addr::{Port, Protocol};
+
+use crate::config::Config;
+use crate::object::{
+    ApiService, EndpointConditions, EndpointSlice, HostPort, ObjectKey, Service, ServicePort, ServiceType,
+    TrafficPolicy,
+};
+use crate::owner::{Translated, Wanted};
+use crate::row::{BackendAddress, BackendState, Frontend, FrontendKind, Scope};
+
+/// What translation depends on beside the objects.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    /// Whether IPv4 is on, and whether IPv6 is.
+    pub(crate) families: (bool, bool),
+    /// Addresses of the node that clients may connect to.
+    pub(crate) addresses: BTreeSet<IpAddr>,
+}
+
+type Backends = Arc<[BackendAddress]>;
+
+impl Node {
+    fn has_family(&self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.families.0 } else { self.families.1 }
+    }
+
+    /// Whether a backend there is on this node.
+    fn is_local(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address) || self.config.local.iter().any(|range| range.contains(&address))
+    }
+
+    /// Where a port of the node is reached: at its addresses, and by its own processes at the loopback address.
+    fn reached_at(&self, ipv4: bool) -> impl Iterator<Item = IpAddr> + '_ {
+        let loopback =
+            if ipv4 { IpAddr::from(Ipv4Addr::LOCALHOST) } else { IpAddr::from(Ipv6Addr::LOCALHOST) };
+        let own = self.addresses.iter().copied().filter(move |address| address.is_ipv4() == ipv4);
+        own.chain([loopback]).filter(|address| self.has_family(*address))
+    }
+
+    /// A service of the API, which was checked.
+    pub(crate) fn of_api(&self, service: &ApiService) -> Translated {
+        let protocol = service.protocol;
+        let mut backends: Vec<BackendAddress> = service
+            .backends
+            .iter()
+            .map(|(address, port)| BackendAddress { address: *address, port: *port, protocol })
+            .collect();
+        backends.sort_unstable();
+        backends.dedup();
+        let wanted = Wanted {
+            kind: FrontendKind::Api,
+            affinity_timeout_s: None,
+            name: "api".into(),
+            external: backends.as_slice().into(),
+            internal: None,
+        };
+        Translated {
+            frontends: vec![(frontend(service.address, service.port, protocol), wanted)],
+            backends: backends.into_iter().map(|address| (address, BackendState::Active)).collect(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// The `hostPort`s of a pod with these addresses.
+    pub(crate) fn of_pod(&self, key: &ObjectKey, ports: &[(HostPort, Vec<IpAddr>)]) -> Translated {
+        let mut made = Translated::default();
+        let name: Arc<str> = format!("pod {key}").into();
+        for (port, addresses) in ports {
+            if let Some(address) = port.address
+                && !address.is_loopback()
+                && !self.addresses.contains(&address)
+            {
+                let part = format!("hostPort {}/{}", port.port, port.protocol);
+                made.refused.push((part, format!("hostIP {address} is not an address of the node")));
+                continue;
+            }
+            for pod in addresses.iter().copied().filter(|address| self.has_family(*address)) {
+                let backend =
+                    BackendAddress { address: pod, port: port.container_port, protocol: port.protocol };
+                let wanted = Wanted {
+                    kind: FrontendKind::HostPort,
+                    affinity_timeout_s: None,
+                    name: name.clone(),
+                    external: [backend].into(),
+                    internal: None,
+                };
+                let at = self.reached_at(pod.is_ipv4());
+                let at = at.filter(|address| port.address.is_none_or(|only| only == *address));
+                let frontends =
+                    at.map(|address| (frontend(address, port.port, port.protocol), wanted.clone()));
+                made.frontends.extend(frontends);
+                made.backends.push((backend, BackendState::Active));
+            }
+        }
+        made.sorted()
+    }
+
+    /// A service with its slices.
+    pub(crate) fn of_service(&self, service: &Service, slices: &[&EndpointSlice]) -> Translated {
+        let mut made = Translated::default();
+        let headless = service.kind == ServiceType::ClusterIp && service.cluster_ips.is_empty();
+        if headless || service.kind == ServiceType::ExternalName {
+            return made;
+        }
+        // Without a cluster IP, which only one that no API server has seen can be: of both.
+        let of_family = |ipv4: bool| {
+            service.cluster_ips.is_empty() || service.cluster_ips.iter().any(|one| one.is_ipv4() == ipv4)
+        };
+        for ipv4 in [true, false].into_iter().filter(|ipv4| of_family(*ipv4)) {
+            if !(if ipv4 { self.families.0 } else { self.families.1 }) {
+                if !service.cluster_ips.is_empty() {
+                    let family = if ipv4 { "IPv4" } else { "IPv6" };
+                    let reason = format!("{family} is off: see --enable-{}", family.to_lowercase());
+                    made.refused.push((format!("spec.clusterIPs of {family}"), reason));
+                }
+                continue;
+            }
+            for (index, port) in service.ports.iter().enumerate() {
+                let candidates = candidates(port, slices, ipv4);
+                self.frontends(service, (index, port), ipv4, &candidates, &mut made);
+                let state =
+                    |conditions: EndpointConditions| match conditions.ready || service.publish_not_ready {
+                        true => BackendState::Active,
+                        false => BackendState::Terminating,
+                    };
+                made.backends.extend(candidates.into_iter().map(|(address, is)| (address, state(is))));
+            }
+        }
+        self.refuse_families(service, slices, &of_family, &mut made);
+        made.sorted()
+    }
+
+    /// The frontends of one port in one family.
+    fn frontends(
+        &self,
+        service: &Service,
+        (index, port): (usize, &ServicePort),
+        ipv4: bool,
+        candidates: &[(BackendAddress, EndpointConditions)],
+        made: &mut Translated,
+    ) {
+        let all = chosen(candidates.iter(), service.publish_not_ready);
+        let is_local = |candidate: &&(BackendAddress, _)| self.is_local(candidate.0.address);
+        let some_local = [service.internal_policy, service.external_policy].contains(&TrafficPolicy::Local);
+        let local = match some_local {
+            true => chosen(candidates.iter().filter(is_local), service.publish_not_ready),
+            false => Backends::from([]),
+        };
+        let name: Arc<str> = match port.name.as_str() {
+            "" => format!("{}:{}", service.key, port.port).into(),
+            name => format!("{}:{name}", service.key).into(),
+        };
+        let mut add = |kind, address: IpAddr, number, external: &Backends, internal: Option<&Backends>| {
+            let wanted = Wanted {
+                kind,
+                affinity_timeout_s: service.affinity_timeout_s,
+                name: name.clone(),
+                external: external.clone(),
+                internal: internal.cloned(),
+            };
+            made.frontends.push((frontend(address, number, port.protocol), wanted));
+        };
+        let own = |addresses: &[IpAddr]| -> Vec<IpAddr> {
+            addresses.iter().copied().filter(|address| address.is_ipv4() == ipv4).collect()
+        };
+        let inside = if service.internal_policy == TrafficPolicy::Local { &local } else { &all };
+        for address in own(&service.cluster_ips) {
+            add(FrontendKind::ClusterIp, address, port.port, inside, None);
+        }
+        let (outside, from_inside) = match service.external_policy {
+            TrafficPolicy::Cluster => (&all, None),
+            TrafficPolicy::Local => (&local, Some(&all)),
+        };
+        for address in own(&service.external_ips) {
+            add(FrontendKind::ExternalIps, address, port.port, outside, from_inside);
+        }
+        if service.kind == ServiceType::LoadBalancer {
+            for address in own(&service.load_balancer_ips) {
+                add(FrontendKind::LoadBalancer, address, port.port, outside, from_inside);
+            }
+        }
+        let exposed = matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
+        let Some(number) = port.node_port.filter(|_| exposed) else { return };
+        let range = self.config.node_ports;
+        if !range.contains(number) {
+            let reason = format!("{number} is not in {range}: see --node-port-range");
+            made.refused.push((format!("spec.ports[{index}].nodePort"), reason));
+            return;
+        }
+        for address in self.reached_at(ipv4) {
+            // Only the node itself connects to its loopback address.
+            let (to, from_inside) = if address.is_loopback() { (&all, None) } else { (outside, from_inside) };
+            add(FrontendKind::NodePort, address, number, to, from_inside);
+        }
+    }
+
+    /// Addresses of a family in which the service is not reached.
+    fn refuse_families(
+        &self,
+        service: &Service,
+        slices: &[&EndpointSlice],
+        of_family: &dyn Fn(bool) -> bool,
+        made: &mut Translated,
+    ) {
+        let mut refuse = |field: &str, address: &IpAddr| {
+            let reason = "is of a family in which the service has no clusterIP";
+            made.refused.push((field.to_owned(), format!("{address} {reason}")));
+        };
+        let foreign = |address: &&IpAddr| !of_family(address.is_ipv4());
+        service.external_ips.iter().filter(foreign).for_each(|one| refuse("spec.externalIPs", one));
+        if service.kind == ServiceType::LoadBalancer {
+            let ips = service.load_balancer_ips.iter();
+            ips.filter(foreign).for_each(|one| refuse("status.loadBalancer.ingress", one));
+        }
+        for slice in slices {
+            let endpoints = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+            if let Some(one) = endpoints.into_iter().find(foreign) {
+                refuse(&format!("endpoints of {}", slice.key), one);
+            }
+        }
+    }
+}
+
+fn frontend(address: IpAddr, port: Port, protocol: Protocol) -> Frontend {
+    Frontend { address, port, protocol, scope: Scope::External }
+}
+
+/// All endpoints of a service's port, sorted, each once: a service has several slices, and while an endpoint moves from
+/// one to another it may be in both.
+fn candidates(
+    port: &ServicePort,
+    slices: &[&EndpointSlice],
+    ipv4: bool,
+) -> Vec<(BackendAddress, EndpointConditions)> {
+    let mut found = Vec::new();
+    for slice in slices {
+        let ports = slice.ports.iter().filter(|own| own.name == port.name && own.protocol == port.protocol);
+        for own in ports {
+            for endpoint in &slice.endpoints {
+                let addresses = endpoint.addresses.iter().filter(|address| address.is_ipv4() == ipv4);
+                found.extend(addresses.map(|address| {
+                    let backend =
+                        BackendAddress { address: *address, port: own.port, protocol: port.protocol };
+                    (backend, endpoint.conditions)
+                }));
+            }
+        }
+    }
+    found.sort_by_key(|(backend, _)| *backend);
+    found.dedup_by(|(other, said), (backend, conditions)| {
+        let same = backend == other;
+        if same {
+            conditions.ready |= said.ready;
+            conditions.serving |= said.serving;
+            conditions.terminating &= said.terminating;
+        }
+        same
+    });
+    found
+}
+
+/// Those that take new connections: the ready ones; without any, those that end and still serve.
+fn chosen<'a>(
+    candidates: impl Iterator<Item = &'a (BackendAddress, EndpointConditions)> + Clone,
+    publish_not_ready: bool,
+) -> Backends {
+    let ready = candidates.clone().filter(|(_, is)| is.ready || publish_not_ready);
+    let ready: Vec<BackendAddress> = ready.map(|(backend, _)| *backend).collect();
+    if !ready.is_empty() {
+        return ready.into();
+    }
+    candidates.filter(|(_, is)| is.serving && is.terminating).map(|(backend, _)| *backend).collect()
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ids outlive their agent.
+
+use std::collections::BTreeMap;
+
+use loadbalancer::{BackendAddress, Frontend, Restored, Scope};
+
+use crate::world::{HTTP, World, config, ready, service, slice};
+
+fn restored(world: &World) -> Restored {
+    Restored {
+        frontends: world.frontends.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
+        backends: world.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
+    }
+}
+
+fn objects(n: u8) -> String {
+    let spec = "externalTrafficPolicy: Local, externalIPs: [198.51.100.1]";
+    format!(
+        "{}---\n{}",
+        service(
+            &format!("s{n}"),
+            &format!("clusterIP: 10.96.0.{n}, {}, {HTTP}", if n == 1 { spec } else { "" })
+        )
+        .replace(", ,", ","),
+        slice(&format!("s{n}"), &format!("s{n}"), &ready(&[&format!("10.0.0.{n}"), &format!("10.9.0.{n}")]))
+    )
+}
+
+#[test]
+fn after_a_restart_everything_has_the_id_that_it_had() {
+    let mut world = World::node();
+    (1..=5).rev().for_each(|n| world.apply(&objects(n)));
+    world.delete_service("shop/s4");
+    let mut again = World::new(config());
+    assert!(again.balancer.restore(restored(&world)));
+    let node: Vec<std::net::IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+    again.balancer.set_node_addresses(&node);
+    [1, 2, 3, 5].map(objects).iter().for_each(|text| again.take(text));
+    again.decide();
+    let ids =
+        |world: &World| world.frontends.iter().map(|(one, row)| (*one, row.id)).collect::<BTreeMap<_, _>>();
+    assert_eq!(ids(&again), ids(&world));
+    assert_eq!(again.backends, world.backends);
+    assert_eq!(again.dump(), world.dump());
+}
+
+#[test]
+fn ids_that_nobody_claims_are_given_again_as_late_as_possible() {
+    let mut world = World::node();
+    (1..=3).for_each(|n| world.apply(&objects(n)));
+    let before = restored(&world);
+    let last = *before.frontends.values().max().unwrap();
+    let mut again = World::new(config());
+    again.balancer.restore(before);
+    again.apply(&objects(9));
+    assert_eq!(again.row("10.96.0.9:80/TCP").id, last + 1);
+    assert!(!again.balancer.restore(Restored::default()), "too late");
+    again.apply(&objects(1));
+    assert_eq!(again.row("10.96.0.1:80/TCP").id, last + 2);
+}
+
+#[test]
+fn tables_that_make_no_sense_do_not_harm() {
+    let frontend = |n: u8| Frontend {
+        address: [10, 96, 0, n].into(),
+        port: addr::Port::new(80).unwrap(),
+        protocol: addr::Protocol::Tcp,
+        scope: Scope::External,
+    };
+    let backend = |n: u8| BackendAddress {
+        address: [10, 0, 0, n].into(),
+        port: addr::Port::new(8080).unwrap(),
+        protocol: addr::Protocol::Tcp,
+    };
+    let mut world = World::new(config());
+    world.balancer.restore(Restored {
+        frontends: [(frontend(1), 7), (frontend(2), 7), (frontend(3), 0), (frontend(4), u16::MAX)].into(),
+        backends: [(backend(1), 5), (backend(2), 5), (backend(3), 0), (backend(4), u32::MAX)].into(),
+    });
+    (1..=5).for_each(|n| world.take(&objects(n)));
+    world.decide();
+    assert_eq!(world.row("10.96.0.1:80/TCP").id, 7);
+    assert_eq!(world.row("10.96.0.4:80/TCP").id, u16::MAX);
+    assert_eq!((world.id("10.0.0.1:8080"), world.id("10.0.0.4:8080")), (5, u32::MAX));
+}
