@@ -2,13 +2,14 @@
 //! `bpf` and `cleanup` on what a real datapath has left in this machine's kernel. Needs root.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use cli::CliError;
 use controlplane::{Delta, Deltas, EndpointRow, IpcacheRow};
-use datapath::{Datapath, DatapathConfig};
-use maps::{ConntrackEntry, ConntrackKey4, conntrack_flags, names};
+use datapath::{Datapath, DatapathConfig, ServicesConfig};
+use loadbalancer::{BackendAddress, BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
+use maps::{ConntrackEntry, ConntrackKey4, LbAffinity, LbAffinityKey, conntrack_flags, names};
 use netlink::{LinkEnd, NetNs, Netlink};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use policy::{Direction, PolicyDelta, PolicyEntry, PolicyKey};
@@ -68,7 +69,17 @@ impl Node {
             policy_map_max: 64,
             mtu: 1500,
             preallocate: false,
-            services: None,
+            services: Some(ServicesConfig {
+                maglev: false,
+                node_ports: (30_000, 32_767),
+                dsr: false,
+                loopback_ip4: Ipv4Addr::new(169, 254, 42, 1),
+                loopback_ip6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+                cgroup: None,
+                frontends_max: 64,
+                slots_max: 64,
+                backends_max: 64,
+            }),
         })
         .unwrap()
     }
@@ -186,6 +197,94 @@ fn connections_are_listed_and_forgotten_by_endpoint() {
         assert_eq!((list("global").lines().count(), list("8").as_str()), (1, ""));
         assert_eq!(node.cilium(&["bpf", "ct", "flush", "global"]).unwrap(), "1 connections forgotten\n");
         assert_eq!(list("global"), "");
+    });
+}
+
+/// Two services over IPv4, one of them without backends, and one over IPv6.
+fn services() -> Deltas {
+    let port = |number| addr::Port::new(number).unwrap();
+    let frontend = |address: &str, scope| Frontend {
+        address: address.parse().unwrap(),
+        port: port(80),
+        protocol: addr::Protocol::Tcp,
+        scope,
+    };
+    let row = |id, kind, slots: &[u32]| ServiceRow {
+        id,
+        kind,
+        affinity_timeout_s: Some(60),
+        two_scopes: false,
+        slots: slots.to_vec(),
+        owner: String::new(),
+    };
+    let backend = |id, address: &str| {
+        let address = BackendAddress {
+            address: address.parse().unwrap(),
+            port: port(8080),
+            protocol: addr::Protocol::Tcp,
+        };
+        (id, BackendRow { address, state: BackendState::Active })
+    };
+    let two_scopes =
+        |id, slots: &[u32]| ServiceRow { two_scopes: true, ..row(id, FrontendKind::NodePort, slots) };
+    Deltas {
+        revision: 2,
+        services: Delta {
+            upserts: vec![
+                (frontend("10.96.0.1", Scope::External), row(7, FrontendKind::ClusterIp, &[3, 4])),
+                (frontend("10.96.0.2", Scope::External), row(9, FrontendKind::Api, &[])),
+                (frontend("192.0.2.1", Scope::External), two_scopes(10, &[3])),
+                (frontend("192.0.2.1", Scope::Internal), row(11, FrontendKind::NodePort, &[3, 4])),
+                (frontend("f00d::1", Scope::External), row(8, FrontendKind::ExternalIps, &[5])),
+            ],
+            removals: Vec::new(),
+        },
+        backends: Delta {
+            upserts: vec![backend(3, "10.15.0.3"), backend(4, "10.15.0.4"), backend(5, "f00d::5")],
+            removals: Vec::new(),
+        },
+        ..Deltas::default()
+    }
+}
+
+#[test]
+fn services_and_what_belongs_to_them_are_listed() {
+    let node = Node::new();
+    node.run(|| {
+        let mut datapath = node.start();
+        assert_eq!(datapath.apply(&services()), []);
+        let list = |what: &[&str]| node.cilium(&[&["bpf", "lb", "list"], what].concat()).unwrap();
+        assert_eq!(
+            list(&[]),
+            "\
+SERVICE ADDRESS             ID   FLAGS                               BACKEND ADDRESS
+10.96.0.1:80/TCP            7    []                                  3 => 10.15.0.3:8080/TCP affinity=60s
+                                                                     4 => 10.15.0.4:8080/TCP
+10.96.0.2:80/TCP            9    []                                  none: connections are refused
+192.0.2.1:80/TCP            10   [external, two-scopes, node-port]   3 => 10.15.0.3:8080/TCP affinity=60s
+192.0.2.1:80/TCP/internal   11   [external, node-port]               3 => 10.15.0.3:8080/TCP affinity=60s
+                                                                     4 => 10.15.0.4:8080/TCP
+[f00d::1]:80/TCP            8    [external]                          5 => [f00d::5]:8080/TCP affinity=60s
+"
+        );
+        let json: serde_json::Value = serde_json::from_str(&list(&["-o", "json"])).unwrap();
+        assert_eq!(json["10.96.0.1:80/TCP"]["backends"][1]["address"], "10.15.0.4:8080/TCP");
+        assert_eq!(
+            list(&["--backends"]),
+            "ID   BACKEND ADDRESS\n3    10.15.0.3:8080/TCP\n4    10.15.0.4:8080/TCP\n5    [f00d::5]:8080/TCP\n"
+        );
+        assert_eq!(
+            list(&["--revnat"]),
+            "ID   SERVICE ADDRESS\n7    10.96.0.1:80\n8    [f00d::1]:80\n9    10.96.0.2:80\n10   192.0.2.1:80\n\
+             11   192.0.2.1:80\n"
+        );
+        let affinity = datapath.map::<LbAffinityKey, LbAffinity>(names::LB_AFFINITY).unwrap();
+        let client = [Ipv4Addr::new(10, 15, 0, 9), Ipv4Addr::UNSPECIFIED];
+        let client = [client[0], client[1], client[1], client[1]].map(Into::into);
+        let key = LbAffinityKey { client, id: 7, by_netns: 0, pad: 0 };
+        affinity.insert(&key, &LbAffinity { last_used_s: 0, backend: 4 }).unwrap();
+        let shown = list(&["--affinity"]);
+        assert!(shown.contains("\n7            10.15.0.9   4 => 10.15.0.4:8080/TCP   "), "{shown}");
     });
 }
 

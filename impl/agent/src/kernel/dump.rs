@@ -12,8 +12,8 @@ pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Optio
     use maps::{
         ConntrackEntry, ConntrackKey4, ConntrackKey6, EndpointInfo, EndpointKey, FragmentKey4, FragmentKey6,
         FragmentPorts, IpcacheEntry, IpcacheKey, LbAffinity, LbAffinityKey, LbBackend4, LbBackend6,
-        LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6, LbSlotKey, LxcRow, RuntimeConfig, SnatEntry,
-        SnatKey4, SnatKey6,
+        LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6, LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4,
+        LbSocketKey6, LxcRow, RuntimeConfig, SnatEntry, SnatKey4, SnatKey6,
     };
     let read = Read { datapath, pins, name, limit };
     Some(match name {
@@ -35,6 +35,8 @@ pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Optio
         names::LB4_REVERSE_NAT => read.shared::<u32, LbReverse4>(),
         names::LB6_REVERSE_NAT => read.shared::<u32, LbReverse6>(),
         names::LB_AFFINITY => read.shared::<LbAffinityKey, LbAffinity>(),
+        names::LB4_REVERSE_SK => read.shared::<LbSocketKey4, LbSocket4>(),
+        names::LB6_REVERSE_SK => read.shared::<LbSocketKey6, LbSocket6>(),
         names::METRICS => read.packets(),
         _ => match names::policy_endpoint(name) {
             Some(id) => read.rows(datapath.policy_map(id)?),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, Desired, Failure};
-use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins, ServicesConfig};
+use datapath::{Datapath, DatapathConfig, DatapathError, EventReader, Pins, ServicesConfig, cgroup};
 use loadbalancer::Algorithm;
 
 use crate::config::{Config, Services};
@@ -87,15 +87,23 @@ impl Kernel {
     /// # Errors
     /// [`DatapathError`].
     pub fn start(mut config: DatapathConfig, services: &Services) -> Result<Self, DatapathError> {
-        let cgroup = cgroup(services);
+        let cgroup = cgroup_of(services);
         if let Some(config) = &mut config.services {
             config.cgroup = cgroup.as_ref().ok().cloned();
         }
-        let sockets = match cgroup {
+        let datapath = Datapath::start(&config)?;
+        let translated = cgroup.and_then(|cgroup| datapath.socket_translation().map(|()| cgroup));
+        let sockets = match translated {
             Ok(cgroup) => Sockets::Translated(cgroup.display().to_string()),
             Err(reason) => Sockets::Not(reason),
         };
-        let datapath = Datapath::start(&config)?;
+        match &sockets {
+            Sockets::Translated(cgroup) => tracing::info!(cgroup, "sockets are translated to backends"),
+            Sockets::Not(reason) if services.sockets => {
+                tracing::warn!(reason, "sockets are not translated to backends: each packet is");
+            }
+            Sockets::Not(_) => {}
+        }
         Ok(Self { datapath, pins: Pins::new(&config.bpf_root), sockets })
     }
 
@@ -110,11 +118,11 @@ impl Kernel {
 
 /// Whose sockets are translated, or why none are. What is not there does not keep the agent from starting: packets are
 /// translated then.
-fn cgroup(services: &Services) -> Result<PathBuf, String> {
+fn cgroup_of(services: &Services) -> Result<PathBuf, String> {
     if !services.sockets {
         return Err("--bpf-lb-sock=false".into());
     }
-    Err("not there yet".into()) // SKELETON: datapath::cgroup::find_or_mount
+    cgroup::find_or_mount(services.cgroup_root.as_deref()).map_err(|error| error.to_string())
 }
 
 impl Target for Kernel {
@@ -144,7 +152,7 @@ impl Target for Kernel {
     }
 
     fn services(&self) -> Result<loadbalancer::Restored, String> {
-        Ok(loadbalancer::Restored::default()) // SKELETON: Datapath::services
+        self.datapath.services().map_err(|error| error.to_string())
     }
 
     fn sockets(&self) -> Sockets {

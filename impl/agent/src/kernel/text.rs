@@ -17,7 +17,8 @@ pub trait Text {
     fn text(&self) -> Option<String>;
 }
 
-fn ip6(words: [Be32; 4]) -> Ipv6Addr {
+/// An address over IPv6.
+pub fn ip6(words: [Be32; 4]) -> Ipv6Addr {
     let mut octets = [0; 16];
     for (place, word) in octets.chunks_exact_mut(4).zip(words) {
         place.copy_from_slice(&Ipv4Addr::from(word).octets());

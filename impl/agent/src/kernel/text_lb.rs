@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables of services as people read them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use maps::{
     LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6,
-    LbSlotKey, lb_flags, lb_scope,
+    LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4, LbSocketKey6, lb_flags, lb_scope,
 };
 
-use super::text::{Text, address, protocol};
+use super::text::{Text, address, ip6, protocol};
 
 fn frontend(socket: SocketAddr, number: u8, scope: u8) -> Option<String> {
     let scope = if scope == lb_scope::INTERNAL { "/internal" } else { "" };
@@ -72,7 +72,7 @@ impl Text for LbReverse6 {
 
 impl Text for LbAffinityKey {
     fn text(&self) -> Option<String> {
-        let [first, second, ..] = self.client.map(|word| std::net::Ipv4Addr::from(word).octets());
+        let [first, second, ..] = self.client.map(|word| Ipv4Addr::from(word).octets());
         let client = if self.by_netns == 0 {
             address(self.client).to_string()
         } else {
@@ -91,10 +91,40 @@ impl Text for LbAffinity {
     }
 }
 
+fn of_socket(cookie: u64, backend: SocketAddr) -> Option<String> {
+    Some(format!("socket={cookie} backend={backend}"))
+}
+
+impl Text for LbSocketKey4 {
+    fn text(&self) -> Option<String> {
+        of_socket(self.cookie, (Ipv4Addr::from(self.addr), self.port.get()).into())
+    }
+}
+
+impl Text for LbSocketKey6 {
+    fn text(&self) -> Option<String> {
+        of_socket(self.cookie, (ip6(self.addr), self.port.get()).into())
+    }
+}
+
+fn believed(id: u16, frontend: SocketAddr) -> Option<String> {
+    Some(format!("service={id} {frontend}"))
+}
+
+impl Text for LbSocket4 {
+    fn text(&self) -> Option<String> {
+        believed(self.id, (Ipv4Addr::from(self.addr), self.port.get()).into())
+    }
+}
+
+impl Text for LbSocket6 {
+    fn text(&self) -> Option<String> {
+        believed(self.id, (ip6(self.addr), self.port.get()).into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use addr::Be16;
 
     use super::*;

@@ -8,3 +8,4 @@ mod node;
 #[path = "../cni/plugin.rs"]
 mod plugin;
 mod pods;
+mod services;

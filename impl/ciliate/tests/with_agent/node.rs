@@ -31,6 +31,8 @@ pub struct Node {
     pub directory: TempDir,
     _world: NetNs,
     agent: Option<Child>,
+    /// Whose sockets the agent translates: nobody's, for the machine's are not the test's.
+    cgroup: Option<PathBuf>,
     /// Further flags of the agent, for its next start.
     pub flags: Vec<String>,
 }
@@ -51,7 +53,8 @@ impl Node {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts of its own");
         mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), None::<&str>).expect("a bpffs");
-        let mut node = Self { netns: node, directory, _world: world, agent: None, flags: Vec::new() };
+        let cgroup = cgroup(&directory);
+        let mut node = Self { netns: node, directory, _world: world, agent: None, cgroup, flags: Vec::new() };
         node.start_agent();
         node
     }
@@ -103,6 +106,10 @@ impl Node {
             "--bpf-ct-global-tcp-max=65536",
             "--bpf-ct-global-any-max=65536",
         ]);
+        command.arg(match &self.cgroup {
+            Some(cgroup) => flag("cgroup-root", cgroup),
+            None => "--bpf-lb-sock=false".into(),
+        });
         command.args(&self.flags);
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
@@ -132,6 +139,21 @@ impl Node {
         }
     }
 
+    /// What a command line prints, in the node's namespace and with its maps.
+    pub fn cilium(&self, words: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ciliate"));
+        command.arg("-H").arg(self.socket()).args(words).env("CILIUM_BPF_ROOT", self.path("bpf"));
+        let output = command.output().expect("run the command line");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {error}\n{}", self.log());
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Whether sockets can be translated on this machine.
+    pub fn has_cgroup(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
     /// What the agent said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
@@ -159,10 +181,24 @@ impl Drop for Node {
             let _ = agent.kill().and_then(|()| agent.wait());
         }
         let _ = umount2(&self.path("bpf"), MntFlags::MNT_DETACH);
+        if let Some(cgroup) = &self.cgroup {
+            let _ = fs::remove_dir(cgroup);
+        }
         if std::thread::panicking() {
             eprintln!("the agent said:\n{}", self.log());
         }
     }
+}
+
+/// A control group without processes, where the machine has a cgroup2 hierarchy.
+fn cgroup(directory: &TempDir) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    let root = Path::new(mount.split(' ').nth(4)?);
+    let name = directory.path().file_name()?.to_string_lossy();
+    let cgroup = root.join(format!("ciliate-test-{}-{}", std::process::id(), name.trim_start_matches('.')));
+    fs::create_dir(&cgroup).expect("a control group");
+    Some(cgroup)
 }
 
 fn flag(name: &str, path: &Path) -> String {

@@ -30,12 +30,17 @@ pub trait PresentServices {
     fn external_frontends(&self) -> u32;
 }
 
+/// Whether what comes from the network is translated. What comes for a loopback address is forged.
+fn is_external(frontend: &Frontend, row: &ServiceRow) -> bool {
+    row.kind.is_external() && !frontend.address.is_loopback()
+}
+
 /// The row that a frontend is to have, with so many slots.
-fn frontend_row(row: &ServiceRow, slots: usize) -> LbFrontend {
+fn frontend_row(frontend: &Frontend, row: &ServiceRow, slots: usize) -> LbFrontend {
     let flag = |on: bool, bit: u16| if on { bit } else { 0 };
     LbFrontend {
         id: row.id,
-        flags: flag(row.kind.is_external(), lb_flags::EXTERNAL)
+        flags: flag(is_external(frontend, row), lb_flags::EXTERNAL)
             | flag(row.two_scopes, lb_flags::TWO_SCOPES)
             | flag(row.kind.is_of_node(), lb_flags::NODE_PORT),
         // No more than `SLOTS_MAX`.
@@ -156,8 +161,8 @@ fn external_after(deltas: &Deltas, present: &impl PresentServices) -> u32 {
         present.frontend(frontend).is_some_and(|row| row.flags & lb_flags::EXTERNAL != 0)
     };
     let upserts = deltas.services.upserts.iter();
-    let more = upserts.clone().filter(|(key, row)| row.kind.is_external() && !was(key)).count();
-    let fewer = upserts.filter(|(key, row)| !row.kind.is_external() && was(key)).count()
+    let more = upserts.clone().filter(|(key, row)| is_external(key, row) && !was(key)).count();
+    let fewer = upserts.filter(|(key, row)| !is_external(key, row) && was(key)).count()
         + deltas.services.removals.iter().filter(|key| was(key)).count();
     // Ids of frontends have 16 bits.
     (present.external_frontends() + more as u32).saturating_sub(fewer as u32)
@@ -209,7 +214,7 @@ impl Plan {
             self.reverse.push(Write::ReverseNat(id, frontend.socket()));
         }
         self.slots.extend(changed_slots(wanted, there).map(|(slot, backend)| Write::Slot(id, slot, backend)));
-        let value = frontend_row(row, wanted.len());
+        let value = frontend_row(frontend, row, wanted.len());
         if before != Some(value) {
             self.frontends.push(Write::Frontend(*frontend, value));
         }
