@@ -16,6 +16,7 @@ use netns_lab::plan::{Handicap, Placement, WorkloadKind};
     after_help = "Examples:\n  \
         cargo xtask bench --quick --out out/first        everything, in a few minutes\n  \
         cargo xtask bench --subjects veth,bridge         two subjects (and `routed`, the baseline)\n  \
+        cargo xtask bench --suite services               new connections against the number of services\n  \
         cargo xtask bench --executor vm --vm-kernel 6.1  all subjects on another kernel, in virtual time\n  \
         cargo xtask bench --gate reports/baselines/vm-6.12-virtual.json\n  \
         cargo xtask bench --from out/first/samples.json  the report again, from its samples"
@@ -36,6 +37,9 @@ pub struct Args {
     /// Subjects, or series of them such as `calico-like`, separated by commas [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub subjects: Vec<String>,
+    /// Subjects and workloads that belong together, in place of all [services: TCP_CRR to a ClusterIP]
+    #[arg(long, value_enum, conflicts_with_all = ["subjects", "gate", "from"])]
+    pub suite: Option<Suite>,
     /// Workloads separated by commas: tcp_rr, tcp_crr, tcp_stream, udp_rr [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = workload)]
     pub workloads: Vec<WorkloadKind>,
@@ -61,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "SERIES,…", value_delimiter = ',', value_parser = ["6.1", "6.12"])]
     pub vm_kernel: Vec<String>,
     /// Compare with this baseline and fail on a regression; what is run is taken from the baseline
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "subjects", "workloads", "cores", "quick", "smoke", "rounds", "executor", "vm_time", "vm_kernel"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "suite", "subjects", "workloads", "cores", "quick", "smoke", "rounds", "executor", "vm_time", "vm_kernel"])]
     pub gate: Option<PathBuf>,
     /// Write this run's ratios as the new baseline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gate", "from", "handicap"])]
@@ -78,6 +82,42 @@ pub struct Args {
     /// Print what this run needs of the machine, one word a line, and stop
     #[arg(long, hide = true)]
     pub print_needs: bool,
+}
+
+/// Subjects and workloads that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// New connections to a ClusterIP against the number of services, and what services cost our agent besides
+    Services,
+}
+
+impl Suite {
+    /// Its subjects, and series of them: the direct row by the same agent is one of them.
+    fn subjects(self) -> &'static [&'static str] {
+        match self {
+            Self::Services => {
+                &["ciliate-veth", "ciliate-service", "ciliate-service-packet", "kube-proxy-like"]
+            }
+        }
+    }
+
+    fn workloads(self) -> &'static [WorkloadKind] {
+        match self {
+            Self::Services => &[WorkloadKind::TcpCrr],
+        }
+    }
+}
+
+impl Args {
+    /// With the subjects of the suite that is asked for, and its workloads where none are named.
+    pub fn with_suite(mut self) -> Self {
+        let Some(suite) = self.suite else { return self };
+        self.subjects = suite.subjects().iter().map(|subject| (*subject).into()).collect();
+        if self.workloads.is_empty() {
+            self.workloads = suite.workloads().to_vec();
+        }
+        self
+    }
 }
 
 /// Where subjects run.
@@ -143,6 +183,20 @@ mod tests {
         let args = Args::try_parse_from(["bench", "--workloads", "tcp_rr,UDP_RR"]).unwrap();
         assert_eq!(args.workloads, [WorkloadKind::TcpRr, WorkloadKind::UdpRr]);
         assert!(refused(&["--workloads", "tcp_rx"]).contains("it is one of tcp_rr"));
+    }
+
+    #[test]
+    fn a_suite_stands_for_its_subjects_and_for_its_workloads_where_none_are_named() {
+        let of = |words: &[&str]| Args::try_parse_from([&["bench"], words].concat()).unwrap().with_suite();
+        let services = of(&["--suite", "services"]);
+        assert!(services.subjects.contains(&"ciliate-service-packet".to_owned()));
+        assert_eq!(services.workloads, [WorkloadKind::TcpCrr]);
+        assert_eq!(of(&["--suite", "services", "--workloads", "tcp_rr"]).workloads, [WorkloadKind::TcpRr]);
+        assert_eq!(of(&["--quick"]).subjects, [""; 0]);
+        let catalogue: Vec<String> =
+            netns_lab::subject::catalogue().into_iter().map(|spec| spec.name).collect();
+        assert!(crate::suite::subjects(&services.subjects, &catalogue).unwrap().len() > 10);
+        assert!(refused(&["--suite", "services", "--subjects", "veth"]).contains("--subjects"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod exit {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse().with_suite();
     let comparison = match Comparison::of(&args) {
         Ok(comparison) => comparison,
         Err(error) => return fail(&error, exit::USAGE),
