@@ -88,6 +88,17 @@ fn an_endpoint_that_is_ready_in_one_slice_is_ready() {
 }
 
 #[test]
+fn an_endpoint_that_does_not_end_in_one_slice_does_not_end() {
+    let mut world = World::node();
+    world.apply(&web());
+    world.apply(&slice("a", "web", ENDS));
+    assert_eq!(world.row("10.96.0.10:80/TCP").slots.len(), 1);
+    let serves = ENDS.replace("terminating: true", "terminating: false");
+    world.apply(&slice("b", "web", &serves));
+    assert!(world.row("10.96.0.10:80/TCP").slots.is_empty());
+}
+
+#[test]
 fn endpoints_objects_count_where_there_is_no_slice() {
     let mut world = World::node();
     world.apply(&web());

@@ -58,6 +58,10 @@ fn ids_that_nobody_claims_are_given_again_as_late_as_possible() {
     assert!(!again.balancer.restore(Restored::default()), "too late");
     again.apply(&objects(1));
     assert_eq!(again.row("10.96.0.1:80/TCP").id, last + 2);
+    assert!(
+        again.id("10.0.0.1:8080") > world.id("10.0.0.3:8080"),
+        "after the first decision it is another's id"
+    );
 }
 
 #[test]
