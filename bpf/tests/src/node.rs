@@ -418,4 +418,15 @@ impl Node {
             self.ct6[which].insert(&key6(protocol, one, other), &entry).unwrap();
         }
     }
+
+    /// Forgets the connection of these ends.
+    pub fn forget(&self, protocol: u8, one: (IpAddr, u16), other: (IpAddr, u16)) {
+        let which = usize::from(protocol != 6);
+        let gone = if one.0.is_ipv4() {
+            self.ct4[which].remove(&key4(protocol, one, other))
+        } else {
+            self.ct6[which].remove(&key6(protocol, one, other))
+        };
+        assert!(gone.unwrap(), "{one:?} to {other:?} was not known");
+    }
 }

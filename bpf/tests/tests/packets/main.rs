@@ -12,5 +12,6 @@ mod masquerade_errors;
 mod neighbours;
 mod node_ports;
 mod policy;
+mod service_details;
 mod services;
 mod verifier;
