@@ -3,7 +3,7 @@
 
 use addr::Be16;
 use bpf_tests::tcp_flags::{ACK, SYN};
-use bpf_tests::{Family, Hook, Node, Packet, Verdict};
+use bpf_tests::{Family, Hook, Node, Packet, Service, Verdict};
 use maps::PolicyKey;
 
 /// A forwarded packet loses a hop each time: from 255, this many times.
@@ -101,6 +101,46 @@ fn established(node: &Node) {
 }
 
 fn nothing(_: &Node) {}
+
+/// Port 80 of a service's own address.
+fn frontend(family: Family) -> (std::net::IpAddr, u16) {
+    (family.cluster(), 80)
+}
+
+/// A port of the node.
+fn node_port(family: Family, port: u16) -> (std::net::IpAddr, u16) {
+    (family.node(), port)
+}
+
+fn backend(node: &Node, family: Family) -> (std::net::IpAddr, u16) {
+    (node.b.ip(family), 8080)
+}
+
+const TCP: u8 = 6;
+/// NodePorts: one whose backend is a pod of the node, and one with a backend elsewhere.
+const LOCAL: u16 = 30_080;
+const REMOTE: u16 = 30_081;
+
+/// Services, and a connection of the pod's to one.
+fn services(node: &Node) {
+    for (family, first) in [(Family::V4, 1), (Family::V6, 11)] {
+        let id = u32::from(first);
+        node.set_backend(id, TCP, backend(node, family));
+        node.set_backend(id + 1, TCP, (family.remote_pod(), 8080));
+        node.set_service(&Service::new(first, TCP, frontend(family)), &[id]);
+        node.set_service(&Service::new(first + 1, TCP, node_port(family, LOCAL)).external(), &[id]);
+        node.set_service(&Service::new(first + 2, TCP, node_port(family, REMOTE)).external(), &[id + 1]);
+        let from = client(node, family);
+        node.from_pod(&node.a, Packet::tcp(from, frontend(family), SYN));
+        node.from_pod(&node.b, Packet::tcp(backend(node, family), from, SYN | ACK));
+        node.from_pod(&node.a, Packet::tcp(from, frontend(family), ACK));
+        for port in [LOCAL, REMOTE] {
+            for flags in [SYN, ACK] {
+                node.from_netdev(Packet::tcp((family.world(), 5000), node_port(family, port), flags));
+            }
+        }
+    }
+}
 
 fn port(number: u32) -> u16 {
     1024 + (number % 60_000) as u16
@@ -222,5 +262,95 @@ pub const PATHS: &[Path] = &[
             (Hook::Pod(&node.a), Packet::tcp(from, server(node, Family::V6), SYN))
         }),
         verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "pod to service, known, IPv4 (single)",
+        prepare: services,
+        given: Given::New(|node, _| {
+            (Hook::Pod(&node.a), Packet::tcp(client(node, Family::V4), frontend(Family::V4), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "service's answer, IPv4 (single)",
+        prepare: nothing,
+        given: Given::New(|node, _| {
+            (Hook::Pod(&node.b), Packet::tcp(backend(node, Family::V4), client(node, Family::V4), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "pod to service, new, IPv4 (single)",
+        prepare: nothing,
+        given: Given::New(|node, number| {
+            let from = (node.a.ip(Family::V4), port(number));
+            (Hook::Pod(&node.a), Packet::tcp(from, frontend(Family::V4), SYN))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "pod to pod, known, IPv6 (single)",
+        prepare: nothing,
+        given: Given::New(|node, _| {
+            (Hook::Pod(&node.a), Packet::tcp(client(node, Family::V6), server(node, Family::V6), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "pod to service, known, IPv6 (single)",
+        prepare: nothing,
+        given: Given::New(|node, _| {
+            (Hook::Pod(&node.a), Packet::tcp(client(node, Family::V6), frontend(Family::V6), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "service's answer, IPv6 (single)",
+        prepare: nothing,
+        given: Given::New(|node, _| {
+            (Hook::Pod(&node.b), Packet::tcp(backend(node, Family::V6), client(node, Family::V6), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "pod to service, new, IPv6 (single)",
+        prepare: nothing,
+        given: Given::New(|node, number| {
+            let from = (node.a.ip(Family::V6), port(number));
+            (Hook::Pod(&node.a), Packet::tcp(from, frontend(Family::V6), SYN))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "world to NodePort, pod, IPv4 (single)",
+        prepare: nothing,
+        given: Given::New(|_, _| {
+            (Hook::FromNetdev, Packet::tcp((Family::V4.world(), 5000), node_port(Family::V4, LOCAL), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "world to NodePort, elsewhere, IPv4 (single)",
+        prepare: nothing,
+        given: Given::New(|_, _| {
+            (Hook::FromNetdev, Packet::tcp((Family::V4.world(), 5000), node_port(Family::V4, REMOTE), ACK))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "world to pod, known, IPv4 (single)",
+        prepare: nothing,
+        given: Given::New(|node, _| {
+            (Hook::FromNetdev, Packet::udp((Family::V4.world(), 443), server(node, Family::V4)))
+        }),
+        verdict: Verdict::Redirect,
+    },
+    Path {
+        name: "network to node, services (single)",
+        prepare: nothing,
+        given: Given::New(|_, _| {
+            (Hook::FromNetdev, Packet::udp((Family::V4.world(), 9), (Family::V4.node(), 9)))
+        }),
+        verdict: Verdict::Stack,
     },
 ];

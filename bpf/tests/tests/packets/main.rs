@@ -10,6 +10,8 @@ mod icmp;
 mod masquerade;
 mod masquerade_errors;
 mod neighbours;
+mod node_ports;
 mod policy;
+mod service_details;
 mod services;
 mod verifier;
