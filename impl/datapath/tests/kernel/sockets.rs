@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use addr::Protocol;
 use datapath::{Datapath, cleanup};
 use loadbalancer::{BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
+use maps::Direction;
 
 use crate::bench::{Bench, Cgroup, Pod};
 use crate::node::{desired, made};
@@ -315,6 +316,9 @@ fn a_service_without_backends_refuses() {
             assert_eq!(client.send_to(b"ask", to).unwrap_err().kind(), ErrorKind::ConnectionRefused);
             assert_eq!(client.connect(to).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         });
+        let counts = datapath.packets().unwrap();
+        let refused = counts.iter().find(|count| count.reason == 158).expect("refusals are counted");
+        assert_eq!((refused.direction, refused.value.count), (Direction::Egress, 5));
     });
 }
 
