@@ -4,6 +4,7 @@
 
 #include "kernel.h"
 #include "lb.h"
+#include "metrics.h"
 
 const volatile struct lb_config lb_config;
 
@@ -28,11 +29,25 @@ static __always_inline __u8 service_protocol(__u32 protocol)
 	}
 }
 
+/* DROP_NO_SERVICE of drop.h, which is for packets. */
+#define REASON_NO_SERVICE 158
+
+/* A packet's program may come in between, on the same CPU. */
+static __always_inline void count_refused(void)
+{
+	__u32 index = REASON_NO_SERVICE * 4 + DIRECTION_EGRESS;
+	struct metrics_value *value = bpf_map_lookup_elem(&cilium_metrics, &index);
+
+	if (value)
+		__sync_fetch_and_add(&value->count, 1);
+}
+
 /* What the system call returns is 1 where it goes on. */
 static __always_inline int verdict_of(enum sock_verdict verdict)
 {
 	switch (verdict) {
 	case SOCK_REFUSED:
+		count_refused();
 		bpf_set_retval(-ECONNREFUSED);
 		return 0;
 	case SOCK_FAILED:

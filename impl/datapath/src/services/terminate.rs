@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use addr::Protocol;
 use loadbalancer::BackendAddress;
@@ -26,6 +27,9 @@ use crate::loader::{MapSet, file};
 const WAITING_MAX: usize = 65_536;
 /// Namespaces that are looked through at most.
 const NAMESPACES_MAX: usize = 4096;
+/// Of this many parts of the time one is spent with looking: where backends change all the time, those of many changes are looked
+/// for together.
+const PARTS: u32 = 10;
 /// Where named namespaces are.
 const NAMED: &str = "/run/netns";
 
@@ -69,6 +73,12 @@ impl Shared {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         (!state.closing).then(|| std::mem::take(&mut state.waiting))
+    }
+
+    /// Rests, unless it is over.
+    fn pause(&self, time: Duration) {
+        let goes_on = |state: &mut State| !state.closing;
+        drop(self.changed.wait_timeout_while(self.lock(), time, goes_on));
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) {
@@ -152,11 +162,12 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Some(gone) = self.shared.next() {
-            let result = self.pass(&gone);
-            self.shared.lock().totals.passes += 1;
-            if let Err(error) = result {
+            let began = Instant::now();
+            if let Err(error) = self.pass(&gone) {
                 self.shared.failed(&error);
             }
+            self.shared.lock().totals.passes += 1;
+            self.shared.pause(began.elapsed() * (PARTS - 1));
         }
     }
 
