@@ -121,8 +121,7 @@ impl ControlPlane {
             rules: Rules::new(&config),
             cidrs: BTreeMap::new(),
             node: BTreeSet::new(),
-            balancer: LoadBalancer::new(config.services.clone())
-                .with_families(config.ipv4.is_some(), config.ipv6.is_some()),
+            balancer: services::balancer(&config),
             changed_pods: BTreeSet::new(),
             prefixes_without: BTreeMap::new(),
             endpoints_without: BTreeMap::new(),

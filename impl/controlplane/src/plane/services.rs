@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loadbalancer::{ApiService, BackendRow, EndpointSlice, Frontend, ObjectKey, Scope, Service, ServiceRow};
+use ipnet::IpNet;
+use loadbalancer::{
+    ApiService, BackendRow, EndpointSlice, Frontend, LoadBalancer, ObjectKey, Scope, Service, ServiceRow,
+};
 
 use super::ControlPlane;
 use super::realize::About;
+use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::event::{Failure, Row, Ticket};
 use crate::reply::{Answer, Notice, Refusal};
@@ -127,6 +131,19 @@ impl ControlPlane {
             self.balancer.set_host_ports(&ObjectKey { namespace, name }, ports);
         }
     }
+}
+
+/// Load balancing for the families that are on; pods of this node are local in any case.
+pub(super) fn balancer(config: &Config) -> LoadBalancer {
+    let mut services = config.services.clone();
+    let ipv4 = config.ipv4.map(|pods| IpNet::V4(pods.range));
+    let ipv6 = config.ipv6.map(|pods| IpNet::V6(pods.range));
+    for range in ipv4.into_iter().chain(ipv6) {
+        if !services.local.contains(&range) {
+            services.local.push(range);
+        }
+    }
+    LoadBalancer::new(services).with_families(config.ipv4.is_some(), config.ipv6.is_some())
 }
 
 fn frontend_of(service: &ApiService) -> Frontend {
