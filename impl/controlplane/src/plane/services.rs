@@ -116,7 +116,27 @@ impl ControlPlane {
             let (what, reason) = (format!("{more} more"), "status lists them all".to_owned());
             self.notices.push(Notice::ServiceRefused { what, reason });
         }
+        self.freed_ids.extend(changes.freed.into_iter().map(|(frontend, id)| (frontend, id, None)));
         (delta(changes.frontends), delta(changes.backends))
+    }
+
+    /// What was given back is given back with this revision.
+    pub(super) fn number_freed(&mut self, revision: u64) {
+        self.freed_ids.iter_mut().for_each(|(.., at)| {
+            at.get_or_insert(revision);
+        });
+    }
+
+    /// Ids of frontends that the targets know no more are free.
+    pub(super) fn release_freed(&mut self) {
+        let failures = &self.failures;
+        let known = |(frontend, _, at): &(Frontend, u16, Option<u64>)| {
+            at.is_none_or(|at| at > self.realized) || failures.contains_key(&Row::Service(*frontend))
+        };
+        let (known, free): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.freed_ids).into_iter().partition(known);
+        self.freed_ids = known;
+        self.balancer.release(free.into_iter().map(|(_, id, _)| id));
     }
 
     /// The `hostPort`s of pods that have an endpoint here.

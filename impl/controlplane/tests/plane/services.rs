@@ -134,6 +134,22 @@ fn a_put_that_cannot_be_is_refused_at_once() {
 }
 
 #[test]
+fn an_id_is_given_again_when_the_targets_know_it_no_more() {
+    let mut world = World::started();
+    put(&mut world, api(7, "203.0.113.1", &[])).unwrap();
+    let deleted = world.ask(|ticket| Event::ServiceDelete { ticket, id: 7 });
+    let early = world.ask(|ticket| Event::ServicePut { ticket, service: api(7, "203.0.113.2", &[]) });
+    let refusal = world.replies[&early].as_ref().unwrap_err();
+    assert_eq!(refusal.kind(), RefusalKind::Conflict);
+    assert_eq!(refusal.to_string(), "id: 7 is still being given back: try again");
+    world.realize_with(&[(Row::Service(frontend("203.0.113.1", 80)), "cannot be removed")]);
+    assert!(matches!(world.replies[&deleted], Err(Refusal::NotRealized(_))));
+    assert!(put(&mut world, api(7, "203.0.113.2", &[])).is_err());
+    world.send(Event::Realized { revision: world.target.revision, failures: vec![] });
+    put(&mut world, api(7, "203.0.113.2", &[])).unwrap();
+}
+
+#[test]
 fn services_are_listed_by_id_with_their_backends() {
     let mut world = World::started();
     put(&mut world, api(9, "203.0.113.1", &["10.9.0.1", "10.9.0.2"])).unwrap();

@@ -161,6 +161,11 @@ impl World {
             };
         }
         self.asked = false;
+        let in_use: BTreeSet<u16> = self.frontends.values().map(|row| row.id).collect();
+        for (frontend, id) in &changes.freed {
+            assert!(!in_use.contains(id), "id {id} of {frontend} is freed and in use");
+        }
+        self.balancer.release(changes.freed.iter().map(|(_, id)| *id));
         self.refused.extend(changes.refused.iter().cloned());
         assert_eq!(&self.frontends, self.balancer.frontends());
         assert_eq!(&self.backends, self.balancer.backends());
