@@ -290,6 +290,28 @@ fn full_tables_keep_what_fits_and_name_the_option() {
 }
 
 #[test]
+fn a_table_that_is_to_be_smaller_than_its_rows_are_many_is_refused_with_the_option() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&with_sizes(&bench, 64, 64, 64)).unwrap();
+        assert_eq!(datapath.apply(&ten()), []);
+        drop(datapath);
+        let refused = Datapath::start(&with_sizes(&bench, 64, 8, 64)).unwrap_err().to_string();
+        assert!(
+            refused.contains("cilium_lb_slots") && refused.contains("--bpf-lb-slot-map-max"),
+            "{refused}"
+        );
+        // A larger one has all of them.
+        let datapath = Datapath::start(&with_sizes(&bench, 128, 128, 128)).unwrap();
+        let found = Found::read(&datapath);
+        found.check(&datapath);
+        assert_eq!((found.frontends.len(), found.slots.len()), (10, 20));
+        let nothing = Datapath::start(&with_sizes(&bench, 64, 0, 64)).unwrap_err().to_string();
+        assert!(nothing.contains("bpf-lb-slot-map-max"), "{nothing}");
+    });
+}
+
+#[test]
 fn a_service_whose_new_backends_do_not_fit_loses_those_that_went_all_the_same() {
     let bench = Bench::new();
     bench.run(|| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Services at the sockets of pods and of the node, with real sockets. Needs root and a cgroup2 hierarchy.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use addr::Protocol;
 use datapath::{Datapath, cleanup};
-use loadbalancer::{BackendRow, BackendState, FrontendKind, ServiceRow};
+use loadbalancer::{BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
 
 use crate::bench::{Bench, Cgroup, Pod};
 use crate::node::{desired, made};
@@ -206,6 +207,72 @@ fn datagrams_to_a_cluster_ip_reach_a_backend_and_answers_come_from_the_cluster_i
 }
 
 #[test]
+fn slots_of_a_table_are_chosen_by_the_socket_and_datagrams_of_one_stay_with_their_backend() {
+    for maglev in [false, true] {
+        let (bench, cgroup) = (Bench::new(), Cgroup::new());
+        bench.run(|| {
+            let (one, two) = (bench.add_pod(1), bench.add_pod(2));
+            let mut config = config(&bench, Some(&cgroup));
+            config.services.as_mut().unwrap().maglev = maglev;
+            let mut datapath = Datapath::start(&config).unwrap();
+            assert_eq!(datapath.apply(&made(&[&one, &two])), []);
+            let (tcp, udp) = (frontend(CLUSTER4, 80, Protocol::Tcp), frontend(CLUSTER4, 53, Protocol::Udp));
+            let servers: Vec<_> = (0..3).map(|_| Server::new(&two, two.addresses()[0])).collect();
+            let echoes: Vec<_> = (0..3).map(|_| Echo::new(&two, two.addresses()[0])).collect();
+            let rows = servers.iter().map(Server::row).chain(echoes.iter().map(Echo::row));
+            let table = [1, 2, 3, 3, 2, 1, 1];
+            let of_udp = table.map(|id| id + 3);
+            let change = services(
+                vec![(tcp, service(1, &table)), (udp, service(2, &of_udp))],
+                (1..).zip(rows).collect(),
+            );
+            assert_eq!(datapath.apply(&change), []);
+            let mut met = BTreeSet::new();
+            wait_until("not all backends are chosen", || {
+                let client = inside(&one, &cgroup, || connect(tcp.socket())).unwrap();
+                met.insert(server_of(&client, &servers));
+                met.len() == 3
+            });
+            let client = inside(&one, &cgroup, || UdpSocket::bind("0.0.0.0:0").unwrap());
+            for _ in 0..20 {
+                client.send_to(b"ask", udp.socket()).unwrap();
+            }
+            let got = |echo: &Echo| {
+                echo.0.set_nonblocking(true).unwrap();
+                std::iter::from_fn(|| echo.0.recv_from(&mut [0; 16]).ok()).count()
+            };
+            let mut counts: Vec<_> = echoes.iter().map(got).collect();
+            counts.sort_unstable();
+            assert_eq!(counts, [0, 0, 20]);
+        });
+    }
+}
+
+#[test]
+fn sockets_meet_the_internal_row_of_a_frontend_that_has_two() {
+    let (bench, cgroup) = (Bench::new(), Cgroup::new());
+    bench.run(|| {
+        let (one, two) = (bench.add_pod(1), bench.add_pod(2));
+        let mut datapath = started(&bench, &cgroup, &[&one, &two]);
+        let servers = [Server::new(&two, two.addresses()[0])];
+        let external = frontend(CLUSTER4, 80, Protocol::Tcp);
+        let internal = Frontend { scope: Scope::Internal, ..external };
+        let rows = vec![
+            (external, ServiceRow { two_scopes: true, ..node_port(1, &[]) }),
+            (internal, node_port(2, &[1])),
+        ];
+        assert_eq!(datapath.apply(&services(rows, vec![(1, servers[0].row())])), []);
+        for client in [
+            inside(&one, &cgroup, || connect(external.socket())).unwrap(),
+            on_node(&bench, &cgroup, || connect(external.socket())).unwrap(),
+        ] {
+            assert_eq!(server_of(&client, &servers), 0);
+            assert_eq!(client.peer_addr().unwrap(), external.socket());
+        }
+    });
+}
+
+#[test]
 fn an_answer_is_not_ascribed_to_a_service_that_is_gone() {
     let (bench, cgroup) = (Bench::new(), Cgroup::new());
     bench.run(|| {
@@ -282,7 +349,7 @@ fn a_client_with_affinity_keeps_its_backend_until_that_is_taken_out() {
         }
         // Without affinity all are met.
         assert_eq!(datapath.apply(&services(vec![(key, service(1, &left))], Vec::new())), []);
-        let mut met = std::collections::BTreeSet::new();
+        let mut met = BTreeSet::new();
         wait_until("not all backends are chosen", || {
             met.insert(server_of_pod(&one));
             met.len() == 3
