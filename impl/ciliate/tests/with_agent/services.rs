@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Services of files and of the API, as users see them: in the lists of the command line, over a restart.
 
-use std::fs;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::node::Node;
+use crate::pods::attach;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -139,4 +141,30 @@ fn services_are_in_the_tables_follow_their_slices_and_keep_their_numbers_over_a_
     printed(&node, &["bpf", "lb", "list"], |text| !text.contains("10.96.0.10:80"));
     assert_eq!(node.cilium(&["service", "delete", "--all"]), "1 services deleted successfully\n");
     printed(&node, &["bpf", "lb", "list"], |text| !text.contains("10.96.0.99:53"));
+}
+
+#[test]
+fn a_pod_reaches_services_packet_by_packet_and_the_list_of_connections_says_so() {
+    let node = Node::start();
+    let [web, client] = ["web", "client"].map(|name| attach(&node, name, "1.0.0"));
+    web.serve();
+    let backend = web.addresses().into_iter().find(IpAddr::is_ipv4).unwrap().to_string();
+    let text = service().replace("port: 80,", "port: 8080,");
+    put(&node, "web.yaml", &text);
+    put(&node, "web-slice.yaml", &slice(&[&backend]));
+    let listed = format!("{backend}:8080/TCP");
+    printed(&node, &["bpf", "lb", "list"], |text| text.contains(&listed));
+    // The test's own threads are in no control group of the agent's.
+    let asked = client.ask("10.96.0.10".parse().unwrap());
+    asked.unwrap_or_else(|e| panic!("{e}\n{}\n{}", node.cilium(&["bpf", "lb", "list"]), node.log()));
+    let refused = client.ask("f00d:96::10".parse().unwrap()).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "{refused}");
+    let connections = node.cilium(&["bpf", "ct", "list"]);
+    let to_service = connections.lines().find(|line| line.contains(" -> 10.96.0.10:8080 ")).unwrap();
+    assert!(to_service.contains(&format!(" => {backend}:8080 ")), "{connections}");
+    let behind = format!(" -> {backend}:8080 ");
+    let to_backend = connections.lines().find(|line| line.contains(&behind)).unwrap();
+    assert!(to_backend.contains(" service="), "{connections}");
+    let drops = node.cilium(&["bpf", "metrics", "list"]);
+    assert!(drops.contains("Service backend not found"), "{drops}");
 }
