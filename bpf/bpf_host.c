@@ -6,10 +6,13 @@
 #include "connection.h"
 #include "delivery.h"
 #include "drop.h"
+#include "forward.h"
 #include "lb.h"
 #include "masquerade.h"
 #include "nat.h"
 #include "packet.h"
+#include "reject.h"
+#include "service.h"
 
 const volatile struct host_config host_config;
 const volatile struct lb_config lb_config;
@@ -24,6 +27,7 @@ static __always_inline bool begins(struct packet *packet)
 	/* Before every lookup that a verdict comes from: a change in between makes the verdict old, never new by mistake. */
 	packet->epoch = *(volatile __u32 *)&runtime->epoch;
 	packet->monitor = runtime->monitor;
+	packet->external = lb_config.enabled && runtime->lb_external;
 	return true;
 }
 
@@ -63,48 +67,6 @@ static __always_inline bool destination6(struct __sk_buff *skb, __be32 *daddr)
 	return !bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, daddr), daddr, 16);
 }
 
-static __always_inline int to_pod4(struct __sk_buff *skb, struct packet *packet, enum hook hook)
-{
-	struct ct_key4 key = {};
-	int reason;
-
-	reason = parse4(skb, packet, &key);
-	if (unlikely(reason))
-		return drop(skb, packet, reason);
-	reason = connect4(skb, packet, &key, ct_find4(&key), hook);
-	if (unlikely(reason))
-		return drop(skb, packet, reason);
-	if (unlikely(packet->reverse)) {
-		reason = reverse4(skb, packet, &key);
-		if (unlikely(reason))
-			return drop(skb, packet, reason);
-	}
-	if (unlikely(!packet->to_lxc_id))
-		return drop(skb, packet, DROP_UNKNOWN_TARGET);
-	return deliver4(skb, packet, hook);
-}
-
-static __always_inline int to_pod6(struct __sk_buff *skb, struct packet *packet, enum hook hook)
-{
-	struct ct_key6 key = {};
-	int reason;
-
-	reason = parse6(skb, packet, &key);
-	if (unlikely(reason))
-		return drop(skb, packet, reason);
-	reason = connect6(skb, packet, &key, ct_find6(&key), hook);
-	if (unlikely(reason))
-		return drop(skb, packet, reason);
-	if (unlikely(packet->reverse)) {
-		reason = reverse6(skb, packet, &key);
-		if (unlikely(reason))
-			return drop(skb, packet, reason);
-	}
-	if (unlikely(!packet->to_lxc_id))
-		return drop(skb, packet, DROP_UNKNOWN_TARGET);
-	return deliver6(skb, packet, hook);
-}
-
 static __always_inline bool is_native4(__be32 addr)
 {
 	return host_config.native_mask4 && (addr & host_config.native_mask4) == host_config.native_cidr4;
@@ -129,27 +91,56 @@ static __always_inline bool is_masquerade4(__be32 addr)
 	return host_config.masq_ipv4 && addr == host_config.masq_ipv4;
 }
 
-/* A packet of HOOK_HOST or HOOK_NETDEV, whatever it is for. */
-static __always_inline int pods_traffic(struct __sk_buff *skb, struct packet *packet, enum hook hook, __u32 point)
+static __always_inline int host_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
+	struct ct_key4 key = {};
 	__be32 daddr[4];
+	int reason;
 
-	switch (skb->protocol) {
-	case bpf_htons(ETH_P_IP):
-		if (!host_config.enable_ipv4 || !destination4(skb, daddr) || !is_pod_address4(daddr[0]))
-			return TC_ACT_OK;
-		if (unlikely(packet->monitor))
-			trace(skb, packet, point);
-		return to_pod4(skb, packet, hook);
-	case bpf_htons(ETH_P_IPV6):
-		if (!host_config.enable_ipv6 || !destination6(skb, daddr) || !is_pod_address6(daddr))
-			return TC_ACT_OK;
-		if (unlikely(packet->monitor))
-			trace(skb, packet, point);
-		return to_pod6(skb, packet, hook);
-	default:
+	if (!host_config.enable_ipv4 || !destination4(skb, daddr) || !is_pod_address4(daddr[0]))
 		return TC_ACT_OK;
+	if (unlikely(packet->monitor))
+		trace(skb, packet, TRACE_FROM_HOST);
+	reason = parse4(skb, packet, &key);
+	if (unlikely(reason))
+		return drop(skb, packet, reason);
+	reason = connect4(skb, packet, &key, ct_find4(&key), HOOK_HOST);
+	if (unlikely(reason))
+		return drop(skb, packet, reason);
+	if (unlikely(!packet->to_lxc_id))
+		return drop(skb, packet, DROP_UNKNOWN_TARGET);
+	if (unlikely(packet->reverse)) {
+		reason = reverse4(skb, packet, &key);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
 	}
+	return deliver4(skb, packet, HOOK_HOST);
+}
+
+static __always_inline int host_ipv6(struct __sk_buff *skb, struct packet *packet)
+{
+	struct ct_key6 key = {};
+	__be32 daddr[4];
+	int reason;
+
+	if (!host_config.enable_ipv6 || !destination6(skb, daddr) || !is_pod_address6(daddr))
+		return TC_ACT_OK;
+	if (unlikely(packet->monitor))
+		trace(skb, packet, TRACE_FROM_HOST);
+	reason = parse6(skb, packet, &key);
+	if (unlikely(reason))
+		return drop(skb, packet, reason);
+	reason = connect6(skb, packet, &key, ct_find6(&key), HOOK_HOST);
+	if (unlikely(reason))
+		return drop(skb, packet, reason);
+	if (unlikely(!packet->to_lxc_id))
+		return drop(skb, packet, DROP_UNKNOWN_TARGET);
+	if (unlikely(packet->reverse)) {
+		reason = reverse6(skb, packet, &key);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
+	return deliver6(skb, packet, HOOK_HOST);
 }
 
 /* The node's stack sends to pods, or forwards to them: at the egress of cilium_host. */
@@ -160,16 +151,22 @@ int from_host(struct __sk_buff *skb)
 
 	if (!begins(&packet))
 		return TC_ACT_SHOT;
-	return pods_traffic(skb, &packet, HOOK_HOST, TRACE_FROM_HOST);
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		return host_ipv4(skb, &packet);
+	case bpf_htons(ETH_P_IPV6):
+		return host_ipv6(skb, &packet);
+	default:
+		return TC_ACT_OK;
+	}
 }
 
-/* What comes back to the node's address for a pod gets the pod's. 0 or the reason of a drop. What is not understood is the
- * node's own affair. */
-static __always_inline int unmasquerade(struct __sk_buff *skb)
+/* What comes back to the node's address for a pod, or for a client of a frontend whose backend is on another node, gets theirs:
+ * MASQUERADE_TO_POD. Otherwise 0 or the reason of a drop. What is not understood is the node's own affair. */
+GLOBAL int unmasquerade(struct __sk_buff *skb)
 {
 	struct snat_packet masked = { .key.direction = SNAT_IN };
-	__be32 daddr[4];
-	int reason;
+	__be32 *daddr = masked.key.daddr;
 
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
@@ -183,8 +180,152 @@ static __always_inline int unmasquerade(struct __sk_buff *skb)
 	default:
 		return 0;
 	}
-	reason = masquerade_in(skb, &masked);
-	return reason == MASQUERADE_TO_POD ? 0 : reason;
+	return masquerade_in(skb, &masked);
+}
+
+/* To a backend on another node, whose answers must come back here: from the node's address. 0 or the reason of a drop. */
+GLOBAL int snat_service(struct __sk_buff *skb, __u32 family)
+{
+	struct snat_packet masked = { .key.direction = SNAT_OUT };
+	struct nat_end to = {};
+	int reason, i;
+
+	if (family == FAMILY_V6) {
+		for (i = 0; i < 4; i++)
+			to.addr[i] = host_config.masq_ipv6[i];
+		reason = host_config.masq_ipv6[0] ? snat_parse6(skb, &masked) : DROP_NO_CONFIGURATION;
+	} else {
+		to.addr[0] = host_config.masq_ipv4;
+		reason = host_config.masq_ipv4 ? snat_parse4(skb, &masked) : DROP_NO_CONFIGURATION;
+	}
+	return reason ? reason : masquerade_out(skb, &masked, &to);
+}
+
+/* Is the packet's destination an address of the node? */
+GLOBAL int for_node(struct __sk_buff *skb, __u32 family)
+{
+	struct endpoint_key key = { .family = family };
+	struct endpoint_info *info;
+	bool there;
+
+	there = family == FAMILY_V6 ? destination6(skb, key.ip6) : destination4(skb, &key.ip4);
+	info = bpf_map_lookup_elem(&cilium_lxc, &key);
+	return there && info && info->flags & ENDPOINT_HOST;
+}
+
+/* 1: its destination is in the pods' range; 0: not; negative: there is none. Not inlined, for the sake of the caller's frame. */
+static __noinline int for_pod6(struct __sk_buff *skb)
+{
+	__be32 daddr[4];
+
+	return destination6(skb, daddr) ? is_pod_address6(daddr) : -1;
+}
+
+static __always_inline int for_pod4(struct __sk_buff *skb)
+{
+	__be32 daddr;
+
+	return destination4(skb, &daddr) ? is_pod_address4(daddr) : -1;
+}
+
+static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
+{
+	struct ct_entry *entry;
+	int reason;
+
+	if (!host_config.enable_ipv4)
+		return TC_ACT_OK;
+	reason = for_pod4(skb);
+	if (reason < 0 || (!reason && !packet->external))
+		return TC_ACT_OK;
+	packet->to_pod = reason;
+	if (packet->to_pod && unlikely(packet->monitor))
+		trace(skb, packet, TRACE_FROM_STACK);
+	reason = parse4(skb, packet, key);
+	if (unlikely(reason))
+		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
+	entry = ct_find4(key);
+	if (!packet->to_pod && !packet->unmasked) {
+		reason = service4(skb, packet, key, entry);
+		if (unlikely(reason > 0))
+			return refuse(skb, packet, reason, FAMILY_V4);
+		entry = reason == SERVICE_TRANSLATED ? ct_find4(key) : service_leaves(entry);
+		if (!packet->service)
+			return TC_ACT_OK;
+	}
+	reason = connect4(skb, packet, key, entry, HOOK_NETDEV);
+	if (unlikely(reason))
+		return drop(skb, packet, reason);
+	if (unlikely(packet->reverse)) {
+		reason = reverse4(skb, packet, key);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
+	if (likely(packet->to_lxc_id))
+		return deliver4(skb, packet, HOOK_NETDEV);
+	if (packet->to_pod)
+		return drop(skb, packet, DROP_UNKNOWN_TARGET);
+	/* A connection that is no longer known has no frontend to answer for. */
+	if (packet->unmasked && !packet->reverse)
+		return drop(skb, packet, DROP_NO_SERVICE);
+	if (!packet->reverse) {
+		if (for_node(skb, FAMILY_V4))
+			return deliver_to_stack(skb, packet);
+		reason = snat_service(skb, FAMILY_V4);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
+	return pass_on(skb, packet, FAMILY_V4);
+}
+
+static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key)
+{
+	struct ct_entry *entry;
+	int reason;
+
+	if (!host_config.enable_ipv6)
+		return TC_ACT_OK;
+	reason = for_pod6(skb);
+	if (reason < 0 || (!reason && !packet->external))
+		return TC_ACT_OK;
+	packet->to_pod = reason;
+	if (packet->to_pod && unlikely(packet->monitor))
+		trace(skb, packet, TRACE_FROM_STACK);
+	reason = parse6(skb, packet, key);
+	if (unlikely(reason))
+		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
+	entry = ct_find6(key);
+	if (!packet->to_pod && !packet->unmasked) {
+		reason = service6(skb, packet, key, entry);
+		if (unlikely(reason > 0))
+			return refuse(skb, packet, reason, FAMILY_V6);
+		entry = reason == SERVICE_TRANSLATED ? ct_find6(key) : service_leaves(entry);
+		if (!packet->service)
+			return TC_ACT_OK;
+	}
+	reason = connect6(skb, packet, key, entry, HOOK_NETDEV);
+	if (unlikely(reason))
+		return drop(skb, packet, reason);
+	if (unlikely(packet->reverse)) {
+		reason = reverse6(skb, packet, key);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
+	if (likely(packet->to_lxc_id))
+		return deliver6(skb, packet, HOOK_NETDEV);
+	if (packet->to_pod)
+		return drop(skb, packet, DROP_UNKNOWN_TARGET);
+	/* A connection that is no longer known has no frontend to answer for. */
+	if (packet->unmasked && !packet->reverse)
+		return drop(skb, packet, DROP_NO_SERVICE);
+	if (!packet->reverse) {
+		if (for_node(skb, FAMILY_V6))
+			return deliver_to_stack(skb, packet);
+		reason = snat_service(skb, FAMILY_V6);
+		if (unlikely(reason))
+			return drop(skb, packet, reason);
+	}
+	return pass_on(skb, packet, FAMILY_V6);
 }
 
 /* From the network: at the ingress of a native device. */
@@ -192,6 +333,11 @@ SEC("tcx/ingress")
 int from_netdev(struct __sk_buff *skb)
 {
 	struct packet packet = { .hook = HOOK_NETDEV, .direction = DIRECTION_INGRESS };
+	/* One memory: two keys would be too much for the frames of all that is called from here. */
+	union {
+		struct ct_key4 of4;
+		struct ct_key6 of6;
+	} key = {};
 	int reason;
 
 	/* Frames for others, which a promiscuous device or a bridge shows, and broadcasts are not for pods. */
@@ -199,16 +345,24 @@ int from_netdev(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (!begins(&packet))
 		return TC_ACT_SHOT;
-	if (host_config.enable_masquerade) {
+	if (host_config.enable_masquerade || packet.external) {
 		reason = unmasquerade(skb);
-		if (unlikely(reason))
+		if (unlikely(reason > 0))
 			return drop(skb, &packet, reason);
+		packet.unmasked = reason == MASQUERADE_TO_POD;
 	}
-	return pods_traffic(skb, &packet, HOOK_NETDEV, TRACE_FROM_STACK);
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		return netdev_ipv4(skb, &packet, &key.of4);
+	case bpf_htons(ETH_P_IPV6):
+		return netdev_ipv6(skb, &packet, &key.of6);
+	default:
+		return TC_ACT_OK;
+	}
 }
 
 /* masked: empty, and to: empty, as the caller's, since both families' would not fit the stack. 0 or the reason of a drop. */
-static __always_inline int masquerade4(struct __sk_buff *skb, struct snat_packet *masked, struct snat_entry *to)
+static __always_inline int masquerade4(struct __sk_buff *skb, struct snat_packet *masked, struct nat_end *to)
 {
 	__be32 addr[2]; /* source, destination */
 	int reason;
@@ -227,7 +381,7 @@ static __always_inline int masquerade4(struct __sk_buff *skb, struct snat_packet
 	return reason ? reason : masquerade_out(skb, masked, to);
 }
 
-static __always_inline int masquerade6(struct __sk_buff *skb, struct snat_packet *masked, struct snat_entry *to)
+static __always_inline int masquerade6(struct __sk_buff *skb, struct snat_packet *masked, struct nat_end *to)
 {
 	__be32 addr[8]; /* source, destination */
 	int reason, i;
@@ -254,14 +408,80 @@ static __noinline int drop_of_netdev(struct __sk_buff *skb, __u32 reason, __u8 d
 	return drop(skb, &packet, reason);
 }
 
+/* The frontend in whose place a process of this node answers, or 0. */
+GLOBAL int host_answers4(struct __sk_buff *skb)
+{
+	struct packet packet = { .hook = HOOK_HOST };
+	struct ct_key4 key = {};
+	struct ct_entry *entry;
+
+	if (parse4(skb, &packet, &key))
+		return 0;
+	entry = ct_find4(&key);
+	if (!entry || !entry->rev_nat_index || ct_is_service(entry) ||
+	    ct_is_forward(entry, &packet) != (packet.shape == SHAPE_ERROR) || ct_advance(entry, &packet, skb->len) == CT_NEW)
+		return 0;
+	return entry->rev_nat_index;
+}
+
+GLOBAL int host_answers6(struct __sk_buff *skb)
+{
+	struct packet packet = { .hook = HOOK_HOST };
+	struct ct_key6 key = {};
+	struct ct_entry *entry;
+
+	if (parse6(skb, &packet, &key))
+		return 0;
+	entry = ct_find6(&key);
+	if (!entry || !entry->rev_nat_index || ct_is_service(entry) ||
+	    ct_is_forward(entry, &packet) != (packet.shape == SHAPE_ERROR) || ct_advance(entry, &packet, skb->len) == CT_NEW)
+		return 0;
+	return entry->rev_nat_index;
+}
+
+/* Of what the node sends itself. */
+static __always_inline int host_answers(struct __sk_buff *skb)
+{
+	struct runtime_config *runtime = runtime_config();
+
+	if (!runtime || !runtime->lb_external)
+		return 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP) && host_config.enable_ipv4)
+		return host_answers4(skb);
+	return skb->protocol == bpf_htons(ETH_P_IPV6) && host_config.enable_ipv6 ? host_answers6(skb) : 0;
+}
+
+/* 0 or the reason of a drop. */
+static __noinline int answer_as(struct __sk_buff *skb, __u32 service)
+{
+	__u32 family = skb->protocol == bpf_htons(ETH_P_IP) ? FAMILY_V4 : FAMILY_V6;
+	struct nat_end end = {};
+
+	if (!frontend_end(service, family, &end))
+		return DROP_NO_SERVICE;
+	return family == FAMILY_V4 ? nat4(skb, &end, SNAT_OUT) : nat6(skb, &end, SNAT_OUT);
+}
+
 /* To the network: at the egress of a native device. Pods that speak to the world take the node's address. */
 SEC("tcx/egress")
 int to_netdev(struct __sk_buff *skb)
 {
 	struct snat_packet masked = { .key.direction = SNAT_OUT };
-	struct snat_entry to = {};
+	struct nat_end to = {};
 	int reason = 0;
+	__u32 service;
 
+	if (lb_config.enabled) {
+		if (skb->mark == MARK_TRANSLATED) {
+			skb->mark = 0;
+			return TC_ACT_OK;
+		}
+		service = host_answers(skb);
+		if (unlikely(service)) {
+			reason = answer_as(skb, service);
+			return unlikely(reason) ? drop_of_netdev(skb, reason, DIRECTION_EGRESS) : TC_ACT_OK;
+		}
+	}
 	if (!host_config.enable_masquerade)
 		return TC_ACT_OK;
 	if (skb->protocol == bpf_htons(ETH_P_IP) && host_config.enable_ipv4)

@@ -41,30 +41,6 @@ static __always_inline int check_macs(const struct lxc_config *config, struct et
 	return mac_is(eth->h_dest, config->node_mac) ? 0 : DROP_INVALID_DMAC;
 }
 
-/* A frontend does not take the packet. Told as the drop that it is, and answered if no backend is why. */
-static __noinline int refuse(struct __sk_buff *skb, struct packet *packet, __u32 reason, __u32 family)
-{
-	struct lxc_row *row = endpoint_row(packet->from_lxc_id);
-
-	if (row)
-		packet->src_sec_id = row->sec_id;
-	drop(skb, packet, reason);
-	if (reason != DROP_NO_SERVICE || packet->shape)
-		return TC_ACT_SHOT;
-	return family == FAMILY_V6 ? reject6(skb) : reject4(skb);
-}
-
-/* To a client outside, in the name of a frontend, which may be an address of the node. */
-static __noinline int answer_outside(struct __sk_buff *skb, struct packet *packet, __u32 family)
-{
-	struct way way = {};
-	int reason = family == FAMILY_V6 ? way_of6(skb, &way) : way_of4(skb, &way);
-
-	if (unlikely(reason))
-		return drop(skb, packet, reason == WAY_STACK ? DROP_NO_ROUTE : reason);
-	return family == FAMILY_V6 ? leave6(skb, packet, &way) : leave4(skb, packet, &way);
-}
-
 static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *packet, const struct lxc_config *config)
 {
 	void *data = (void *)(long)skb->data;
@@ -87,9 +63,10 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 		return drop(skb, packet, reason);
 	entry = ct_find4(&key);
 	if (lb_config.enabled && service_is_asked(entry, packet)) {
-		reason = service4(skb, packet, &key, &entry);
-		if (unlikely(reason))
+		reason = service4(skb, packet, &key, entry);
+		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V4);
+		entry = reason == SERVICE_TRANSLATED ? ct_find4(&key) : service_leaves(entry);
 	}
 	reason = connect4(skb, packet, &key, entry, HOOK_CONTAINER);
 	if (unlikely(reason))
@@ -98,8 +75,9 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 		reason = reverse4(skb, packet, &key);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
+		/* The stack would not take it: it may say to be from an address of the node. */
 		if (!packet->to_lxc_id)
-			return answer_outside(skb, packet, FAMILY_V4);
+			return pass_on(skb, packet, FAMILY_V4);
 	}
 	return deliver4(skb, packet, HOOK_CONTAINER);
 }
@@ -130,9 +108,10 @@ static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *
 		return drop(skb, packet, reason);
 	entry = ct_find6(&key);
 	if (lb_config.enabled && service_is_asked(entry, packet)) {
-		reason = service6(skb, packet, &key, &entry);
-		if (unlikely(reason))
+		reason = service6(skb, packet, &key, entry);
+		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V6);
+		entry = reason == SERVICE_TRANSLATED ? ct_find6(&key) : service_leaves(entry);
 	}
 	reason = connect6(skb, packet, &key, entry, HOOK_CONTAINER);
 	if (unlikely(reason))
@@ -141,8 +120,9 @@ static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *
 		reason = reverse6(skb, packet, &key);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
+		/* The stack would not take it: it may say to be from an address of the node. */
 		if (!packet->to_lxc_id)
-			return answer_outside(skb, packet, FAMILY_V6);
+			return pass_on(skb, packet, FAMILY_V6);
 	}
 	return deliver6(skb, packet, HOOK_CONTAINER);
 }

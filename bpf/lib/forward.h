@@ -111,3 +111,17 @@ GLOBAL int leave6(struct __sk_buff *skb, struct packet *packet, struct way *way)
 	ip->hop_limit--;
 	return leave(skb, packet, way);
 }
+
+/* Out again, to a backend or to whom asked one. Returns the program's result. */
+GLOBAL int pass_on(struct __sk_buff *skb, struct packet *packet, __u32 family)
+{
+	struct way way = {};
+	int reason;
+
+	if (!packet)
+		return TC_ACT_SHOT;
+	reason = family == FAMILY_V6 ? way_of6(skb, &way) : way_of4(skb, &way);
+	if (unlikely(reason))
+		return drop(skb, packet, reason == WAY_STACK ? DROP_NO_ROUTE : reason);
+	return family == FAMILY_V6 ? leave6(skb, packet, &way) : leave4(skb, packet, &way);
+}

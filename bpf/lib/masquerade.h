@@ -3,8 +3,16 @@
 #pragma once
 
 #include "kernel.h"
+#include "lb.h"
 #include "rewrite.h"
 #include "snat.h"
+
+extern const volatile struct lb_config lb_config;
+
+static __always_inline __u32 snat_lifetime(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP ? CT_LIFETIME_TCP : CT_LIFETIME_ANY;
+}
 
 /* Keys and entries are copied: the verifier of Linux 6.1 takes none from the memory that a global function was given. */
 static __noinline struct snat_entry *snat_find(const struct snat_key6 *key, __u8 family)
@@ -18,12 +26,18 @@ static __noinline struct snat_entry *snat_find(const struct snat_key6 *key, __u8
 	return bpf_map_lookup_elem(&cilium_snat_v4_external, &key4);
 }
 
-static __noinline long snat_store(const struct snat_key6 *key, __u8 family, const struct snat_entry *entry, __u64 flags)
+/* The entry is made here, where its key is copied anyway: callers have no stack left for one. addr, port: what it holds. */
+static __noinline long snat_store(const struct snat_key6 *key, __u8 family, const __be32 *addr, __be16 port, __u64 flags)
 {
-	struct snat_entry value = *entry;
+	struct snat_entry value = {
+		.port = port,
+		.lifetime = clock_seconds() + snat_lifetime(key->protocol),
+		.tick = clock_tick(),
+	};
 	struct snat_key6 key6 = *key;
 	struct snat_key4 key4;
 
+	copy_ip6(value.addr, addr);
 	if (family == FAMILY_V6)
 		return bpf_map_update_elem(&cilium_snat_v6_external, &key6, &value, flags);
 	snat_key4_of(&key4, key);
@@ -75,11 +89,6 @@ GLOBAL int host_owns_port(struct __sk_buff *skb, const struct snat_key6 *answer,
 	return 1;
 }
 
-static __always_inline __u32 snat_lifetime(__u8 protocol)
-{
-	return protocol == IPPROTO_TCP ? CT_LIFETIME_TCP : CT_LIFETIME_ANY;
-}
-
 /* Is nobody using this mapping any more? A pod's lives as long as its connection; the node's own connections are not tracked.
  * original: the key of its owner's packets. */
 static __always_inline bool snat_is_dead(const struct snat_key6 *answer, const struct snat_entry *entry,
@@ -97,36 +106,57 @@ static __always_inline bool snat_is_dead(const struct snat_key6 *answer, const s
 	return !connection || (__s32)(connection->lifetime - now) < 0 || ct_is_closed(connection);
 }
 
-/* Takes the answer's key for owner. False if another has it. */
-GLOBAL int snat_claim(const struct snat_key6 *answer, const struct snat_entry *owner, __u32 family)
+/* A mapping that nobody uses any more loses its other half. False: it is in use. */
+static __noinline bool snat_evict(const struct snat_key6 *answer, const struct snat_entry *entry, __u8 family)
 {
 	struct snat_key6 original = {};
+
+	snat_reverse(&original, answer, entry->addr, entry->port);
+	if (!snat_is_dead(answer, entry, &original, family))
+		return false;
+	snat_remove(&original, family);
+	return true;
+}
+
+/* Takes the answer's key for the sender of original. False if another has it. */
+GLOBAL int snat_claim(const struct snat_key6 *answer, const struct snat_key6 *original, __u32 family)
+{
 	struct snat_entry *other;
 
-	if (!answer || !owner)
+	if (!answer || !original)
 		return false;
-	if (!snat_store(answer, family, owner, BPF_NOEXIST))
+	if (!snat_store(answer, family, original->saddr, original->sport, BPF_NOEXIST))
 		return true;
 	other = snat_find(answer, family);
 	if (!other)
 		return false;
-	if (other->port == owner->port && ip6_is_equal(other->addr, owner->addr)) {
-		other->lifetime = owner->lifetime;
-		other->tick = owner->tick;
+	if (other->port == original->sport && ip6_is_equal(other->addr, original->saddr)) {
+		other->lifetime = clock_seconds() + snat_lifetime(original->protocol);
+		other->tick = clock_tick();
 		return true;
 	}
-	snat_reverse(&original, answer, other->addr, other->port);
-	if (!snat_is_dead(answer, other, &original, family))
-		return false;
-	snat_remove(&original, family);
-	return !snat_store(answer, family, owner, BPF_ANY);
+	return snat_evict(answer, other, family) && !snat_store(answer, family, original->saddr, original->sport, BPF_ANY);
+}
+
+/* NodePorts: a mapping with one would take what is sent to a service. */
+static __always_inline bool is_node_port(__u16 port)
+{
+	return lb_config.enabled && port >= lb_config.node_port_min && port <= lb_config.node_port_max;
+}
+
+/* Any other port that is not privileged. */
+static __always_inline __u16 snat_random_port(void)
+{
+	__u32 taken = lb_config.enabled ? lb_config.node_port_max - lb_config.node_port_min + 1 : 0;
+	__u32 port = SNAT_PORT_MIN + bpf_get_prandom_u32() % (SNAT_PORTS - taken);
+
+	return taken && port >= lb_config.node_port_min ? port + taken : port;
 }
 
 /* Chooses the port that the connection leaves with: its own if that is free, else one by chance. to: in, the address; out, the
  * whole mapping. 0 or the reason of a drop. */
-GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet, struct snat_entry *to)
+GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet, struct nat_end *to)
 {
-	struct snat_entry owner = {};
 	struct snat_key6 answer = {};
 	bool has_range;
 	__u16 port;
@@ -137,15 +167,11 @@ GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet
 	/* An ICMP id is any number; a privileged port is the node's own affair; SCTP's checksum is not for us to make. */
 	has_range = packet->key.protocol == IPPROTO_TCP || packet->key.protocol == IPPROTO_UDP;
 	port = bpf_ntohs(packet->key.sport);
-	copy_ip6(owner.addr, packet->key.saddr);
-	owner.port = packet->key.sport;
-	to->lifetime = owner.lifetime = clock_seconds() + snat_lifetime(packet->key.protocol);
-	to->tick = owner.tick = clock_tick();
 	for (i = 0; i < SNAT_ATTEMPTS; i++) {
-		if (i || (has_range && port < SNAT_PORT_MIN)) {
+		if (i || (has_range && (port < SNAT_PORT_MIN || is_node_port(port)))) {
 			if (packet->key.protocol == IPPROTO_SCTP)
 				break;
-			port = SNAT_PORT_MIN + bpf_get_prandom_u32() % SNAT_PORTS;
+			port = snat_random_port();
 		}
 		to->port = bpf_htons(port);
 		snat_reverse(&answer, &packet->key, to->addr, to->port);
@@ -153,9 +179,9 @@ GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet
 		if (!(to->port == packet->key.sport && ip6_is_equal(packet->key.saddr, to->addr)) &&
 		    host_owns_port(skb, &answer, packet->family))
 			continue;
-		if (!snat_claim(&answer, &owner, packet->family))
+		if (!snat_claim(&answer, &packet->key, packet->family))
 			continue;
-		if (!snat_store(&packet->key, packet->family, to, BPF_ANY))
+		if (!snat_store(&packet->key, packet->family, to->addr, to->port, BPF_ANY))
 			return 0;
 		snat_remove(&answer, packet->family);
 		return DROP_CT_INSERT;
@@ -164,7 +190,7 @@ GLOBAL int snat_allocate(struct __sk_buff *skb, const struct snat_packet *packet
 }
 
 /* An old mapping: is the way back still there, and this connection's? Asked once a second or so, not per packet. */
-static __always_inline bool snat_refresh(const struct snat_packet *packet, struct snat_entry *entry)
+static __noinline bool snat_refresh(const struct snat_packet *packet, struct snat_entry *entry)
 {
 	struct snat_key6 answer = {};
 	struct snat_entry *back;
@@ -192,7 +218,7 @@ static __always_inline bool is_answer(const struct snat_packet *packet)
 }
 
 /* A parsed packet on its way out takes the node's address. to: in, that address; out, the mapping. 0, or the reason of a drop. */
-GLOBAL int masquerade_out(struct __sk_buff *skb, const struct snat_packet *packet, struct snat_entry *to)
+GLOBAL int masquerade_out(struct __sk_buff *skb, const struct snat_packet *packet, struct nat_end *to)
 {
 	struct snat_entry *entry;
 	int reason;
@@ -309,7 +335,7 @@ GLOBAL int is_unmapped6(struct __sk_buff *skb, __u32 direction)
  * reason of a drop. */
 GLOBAL int masquerade_in(struct __sk_buff *skb, const struct snat_packet *packet)
 {
-	struct snat_entry to = {};
+	struct nat_end to = {};
 	struct snat_entry *entry;
 	bool is_node;
 	int reason;

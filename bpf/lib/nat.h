@@ -10,13 +10,6 @@
 #include "rewrite.h"
 #include "snat.h"
 
-/* What is written: 4 words, of which an IPv4 address is the first, and a port. */
-struct nat_end {
-	__be32 addr[4];
-	__be16 port;
-	__u16 pad;
-};
-
 /* A packet that is not plain: nat_slow's. */
 #define NAT_SLOW -1
 
@@ -24,7 +17,6 @@ struct nat_end {
 GLOBAL int nat_slow(struct __sk_buff *skb, const struct nat_end *end, __u32 family, __u32 direction)
 {
 	struct snat_packet packet = { .key.direction = direction };
-	struct snat_entry to = {};
 	__be16 port;
 	int reason;
 
@@ -33,12 +25,10 @@ GLOBAL int nat_slow(struct __sk_buff *skb, const struct nat_end *end, __u32 fami
 	reason = family == FAMILY_V6 ? snat_parse6(skb, &packet) : snat_parse4(skb, &packet);
 	if (reason)
 		return reason;
-	copy_ip6(to.addr, end->addr);
-	to.port = end->port;
 	port = direction == SNAT_OUT ? packet.key.sport : packet.key.dport;
-	if (packet.protocol == IPPROTO_SCTP && port != to.port)
+	if (packet.protocol == IPPROTO_SCTP && port != end->port)
 		return DROP_L4_CHECKSUM;
-	return rewrite(skb, &packet, &to);
+	return rewrite(skb, &packet, end);
 }
 
 /* A transport's checksum, where a device is to complete it, has the sum of the addresses only: hence two calls. */
@@ -182,19 +172,38 @@ GLOBAL int loopback_end6(const struct packet *packet, const struct ct_key6 *key,
 	return 0;
 }
 
+/* The address that answers carry. False: there is no such frontend any more. */
+static __always_inline bool frontend_end(__u32 id, __u8 family, struct nat_end *end)
+{
+	struct lb4_reverse *frontend4;
+	struct lb6_reverse *frontend6;
+
+	if (family == FAMILY_V6) {
+		frontend6 = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &id);
+		if (!frontend6 || !frontend6->port)
+			return false;
+		copy_ip6(end->addr, frontend6->addr);
+		end->port = frontend6->port;
+	} else {
+		frontend4 = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &id);
+		if (!frontend4 || !frontend4->port)
+			return false;
+		end->addr[0] = frontend4->addr;
+		end->port = frontend4->port;
+	}
+	return true;
+}
+
 /* What goes to whom spoke to a frontend comes from there. 0 or the reason of a drop. */
-static __always_inline int reverse4(struct __sk_buff *skb, const struct packet *packet, const struct ct_key4 *key)
+GLOBAL int reverse4(struct __sk_buff *skb, const struct packet *packet, const struct ct_key4 *key)
 {
 	struct nat_end end = {};
-	struct lb4_reverse *frontend;
-	__u32 index = packet->reverse;
 	int reason;
 
-	frontend = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &index);
-	if (!frontend || !frontend->port)
+	if (!packet || !key)
+		return DROP_INVALID;
+	if (!frontend_end(packet->reverse, FAMILY_V4, &end))
 		return DROP_NO_SERVICE;
-	end.addr[0] = frontend->addr;
-	end.port = frontend->port;
 	reason = nat4(skb, &end, SNAT_OUT);
 	if (reason || likely(!packet->loopback))
 		return reason;
@@ -202,18 +211,15 @@ static __always_inline int reverse4(struct __sk_buff *skb, const struct packet *
 	return reason ? reason : nat4(skb, &end, SNAT_IN);
 }
 
-static __always_inline int reverse6(struct __sk_buff *skb, const struct packet *packet, const struct ct_key6 *key)
+GLOBAL int reverse6(struct __sk_buff *skb, const struct packet *packet, const struct ct_key6 *key)
 {
 	struct nat_end end = {};
-	struct lb6_reverse *frontend;
-	__u32 index = packet->reverse;
 	int reason;
 
-	frontend = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &index);
-	if (!frontend || !frontend->port)
+	if (!packet || !key)
+		return DROP_INVALID;
+	if (!frontend_end(packet->reverse, FAMILY_V6, &end))
 		return DROP_NO_SERVICE;
-	copy_ip6(end.addr, frontend->addr);
-	end.port = frontend->port;
 	reason = nat6(skb, &end, SNAT_OUT);
 	if (reason || likely(!packet->loopback))
 		return reason;

@@ -43,5 +43,6 @@ struct packet {
 	__u16 reverse; /* an answer or an error for whom began: the frontend whose address it must carry */
 	__u8 loopback; /* both ends of the connection are one pod */
 	__u8 external; /* the network may reach frontends */
-	__u8 pad[2];
+	__u8 unmasked; /* had the node's address, and now has that of whom the packet is for */
+	__u8 to_pod; /* its destination is in the pods' range */
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernel.h"
+#include "endpoint.h"
 #include "forward.h"
 #include "ipv4.h"
 #include "ipv6.h"
@@ -229,4 +230,20 @@ static __always_inline int reject6(struct __sk_buff *skb)
 	if (ip->nexthdr == IPPROTO_TCP)
 		return reject_tcp6(skb);
 	return ip->nexthdr == IPPROTO_UDP || ip->nexthdr == IPPROTO_SCTP ? reject_icmp6(skb) : TC_ACT_SHOT;
+}
+
+/* A frontend does not take the packet. Told as the drop that it is, and answered if no backend is why. */
+GLOBAL int refuse(struct __sk_buff *skb, struct packet *packet, __u32 reason, __u32 family)
+{
+	struct lxc_row *row;
+
+	if (!packet)
+		return TC_ACT_SHOT;
+	row = endpoint_row(packet->from_lxc_id);
+	if (row)
+		packet->src_sec_id = row->sec_id;
+	drop(skb, packet, reason);
+	if (reason != DROP_NO_SERVICE || packet->shape)
+		return TC_ACT_SHOT;
+	return family == FAMILY_V6 ? reject6(skb) : reject4(skb);
 }

@@ -5,6 +5,13 @@
 #include "kernel.h"
 #include "snat.h"
 
+/* What is written: 4 words, of which an IPv4 address is the first, and a port. */
+struct nat_end {
+	__be32 addr[4];
+	__be16 port;
+	__u16 pad;
+};
+
 #define TCP_CHECK 16
 #define UDP_CHECK 6
 #define ICMP_CHECK 2
@@ -111,9 +118,9 @@ static __always_inline long write_inner(struct __sk_buff *skb, const struct snat
 				   BPF_F_RECOMPUTE_CSUM);
 }
 
-/* Writes the entry's address and port over the packet's: the source's of what goes out, the destination's of what comes in. 0 or the
+/* Writes address and port over the packet's: the source's of what goes out, the destination's of what comes in. 0 or the
  * reason of a drop. */
-GLOBAL int rewrite(struct __sk_buff *skb, const struct snat_packet *packet, const struct snat_entry *to)
+GLOBAL int rewrite(struct __sk_buff *skb, const struct snat_packet *packet, const struct nat_end *to)
 {
 	__be32 from[4], addr[4];
 	__be16 port;

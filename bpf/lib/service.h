@@ -158,7 +158,7 @@ GLOBAL int service_choose(struct service *service, __u32 hook)
 	return SERVICE_TRANSLATED;
 }
 
-static __always_inline long service_store(const struct service *service, const struct ct_entry *entry)
+static __noinline long service_store(const struct service *service, const struct ct_entry *entry)
 {
 	struct ct_key4 key4 = {};
 	struct ct_key6 key6 = {};
@@ -287,6 +287,8 @@ static __always_inline int service_answers(const struct packet *packet, struct c
 	/* Nobody else speaks in a frontend's name. */
 	if (!!(entry->flags & CT_INITIATOR_IS_1) != service->client_is_1)
 		return ct_is_alive(entry) ? DROP_CT_CANNOT_CREATE : SERVICE_NONE;
+	if (packet->hook == HOOK_NETDEV && entry->src_lxc_id)
+		return DROP_INVALID_SIP;
 	service->id = entry->rev_nat_index;
 	service->loopback = !!(entry->flags & CT_LOOPBACK);
 	__builtin_memcpy(&service->to, ct_service(entry), sizeof(service->to));
@@ -355,23 +357,22 @@ static __always_inline int service4_translate(struct __sk_buff *skb, struct pack
 	return 0;
 }
 
-/* A packet for a frontend, and its key, get who answers there. *entry: the key's, before and after, or NULL. 0 or the reason of a
- * drop. */
-static __always_inline int service4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key, struct ct_entry **entry)
+/* A packet for a frontend, and its key, get who answers there. entry: the key's, or NULL. SERVICE_NONE, SERVICE_TRANSLATED, or the reason
+ * of a drop. */
+GLOBAL int service4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key, struct ct_entry *entry)
 {
 	struct service service = {};
-	int answer = service4_find(packet, key, *entry, &service);
+	int answer;
 
+	if (!packet || !key)
+		return DROP_INVALID;
+	answer = service4_find(packet, key, entry, &service);
 	if (answer == SERVICE_ANEW)
 		answer = service_begins(packet, &service);
-	if (answer == SERVICE_TRANSLATED) {
-		answer = service4_translate(skb, packet, key, &service);
-		*entry = ct_find4(key);
-	} else if (*entry && ct_is_service(*entry)) {
-		/* There is no such frontend any more. */
-		*entry = NULL;
-	}
-	return answer;
+	if (answer != SERVICE_TRANSLATED)
+		return answer;
+	answer = service4_translate(skb, packet, key, &service);
+	return answer ? answer : SERVICE_TRANSLATED;
 }
 
 static __always_inline int service6_translate(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key,
@@ -399,19 +400,24 @@ static __always_inline int service6_translate(struct __sk_buff *skb, struct pack
 	return 0;
 }
 
-static __always_inline int service6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key, struct ct_entry **entry)
+GLOBAL int service6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key, struct ct_entry *entry)
 {
 	struct service service = {};
-	int answer = service6_find(packet, key, *entry, &service);
+	int answer;
 
+	if (!packet || !key)
+		return DROP_INVALID;
+	answer = service6_find(packet, key, entry, &service);
 	if (answer == SERVICE_ANEW)
 		answer = service_begins(packet, &service);
-	if (answer == SERVICE_TRANSLATED) {
-		answer = service6_translate(skb, packet, key, &service);
-		*entry = ct_find6(key);
-	} else if (*entry && ct_is_service(*entry)) {
-		/* There is no such frontend any more. */
-		*entry = NULL;
-	}
-	return answer;
+	if (answer != SERVICE_TRANSLATED)
+		return answer;
+	answer = service6_translate(skb, packet, key, &service);
+	return answer ? answer : SERVICE_TRANSLATED;
+}
+
+/* What service4 or service6 has left of the entry that was found first: an entry of a frontend that is no more is none. */
+static __always_inline struct ct_entry *service_leaves(struct ct_entry *entry)
+{
+	return entry && ct_is_service(entry) ? NULL : entry;
 }

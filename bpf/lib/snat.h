@@ -34,7 +34,7 @@ struct snat_key6 {
 };
 ABI_SIZE(struct snat_key6, 40);
 
-/* addr: 4 words; an IPv4 address is the first. */
+/* addr: 4 words; an IPv4 address is the first. Begins as a nat_end does. */
 struct snat_entry {
 	__be32 addr[4];
 	__be16 port;
@@ -114,15 +114,17 @@ static __always_inline void snat_reverse(struct snat_key6 *reverse, const struct
 /* The conntrack entry of a connection with these ends; *swapped: its source is end [1]. */
 static __noinline struct ct_entry *snat_connection(const struct snat_key6 *key, __u8 family, bool *swapped)
 {
-	struct ct_key6 ct6 = {};
-	struct ct_key4 ct4 = {};
+	union {
+		struct ct_key4 of4;
+		struct ct_key6 of6;
+	} ct = {};
 
 	if (family == FAMILY_V6) {
-		*swapped = ct_key6_fill(&ct6, key->saddr, key->daddr, key->sport, key->dport, key->protocol);
-		return ct_find6(&ct6);
+		*swapped = ct_key6_fill(&ct.of6, key->saddr, key->daddr, key->sport, key->dport, key->protocol);
+		return ct_find6(&ct.of6);
 	}
-	*swapped = ct_key4_fill(&ct4, key->saddr[0], key->daddr[0], key->sport, key->dport, key->protocol);
-	return ct_find4(&ct4);
+	*swapped = ct_key4_fill(&ct.of4, key->saddr[0], key->daddr[0], key->sport, key->dport, key->protocol);
+	return ct_find4(&ct.of4);
 }
 
 /* Fills the packet from what is behind its addresses. Returns 0 or the reason of a drop. */

@@ -323,7 +323,13 @@ impl Node {
             Hook::FromNetdev => (&self.programs[1], "from_netdev", self.uplink),
             Hook::ToNetdev => (&self.programs[1], "to_netdev", self.uplink),
         };
-        test_run(&loaded.program(name).unwrap(), ifindex, frame, repeat)
+        test_run(&loaded.program(name).unwrap(), ifindex, 0, frame, repeat)
+    }
+
+    /// Out to the network, as another program has sent it there.
+    pub fn to_netdev_redirected(&self, outcome: &Outcome) -> Outcome {
+        let program = self.programs[1].program("to_netdev").unwrap();
+        test_run(&program, self.uplink, outcome.mark, &outcome.frame, 1).0
     }
 
     /// How many packets were counted with this reason, in this direction.

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Its bytes.
     pub frame: Vec<u8>,
+    /// What programs tell each other about it.
+    pub mark: u32,
 }
 
 /// What is read of a packet without extension headers.

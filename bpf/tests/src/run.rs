@@ -10,19 +10,25 @@ use crate::{Outcome, Verdict};
 const BUFFER_BYTES: usize = 2048;
 
 /// Places of `struct __sk_buff` (linux/bpf.h), in words.
+const MARK: usize = 2;
 const INGRESS_IFINDEX: usize = 9;
 const IFINDEX: usize = 10;
 const CONTEXT_WORDS: usize = 48;
 
-/// Gives a frame to a program, so many times. Returns the outcome and the mean nanoseconds of a time.
-pub fn test_run(program: &Program<'_>, ifindex: u32, frame: &[u8], repeat: u32) -> (Outcome, u32) {
+/// Gives a frame to a program, so many times, with the mark that it has from another. Returns the outcome and the mean
+/// nanoseconds of a time.
+pub fn test_run(program: &Program<'_>, ifindex: u32, mark: u32, frame: &[u8], repeat: u32) -> (Outcome, u32) {
     let mut context = [0_u32; CONTEXT_WORDS];
+    let mut after = [0_u32; CONTEXT_WORDS];
+    context[MARK] = mark;
     (context[INGRESS_IFINDEX], context[IFINDEX]) = (ifindex, ifindex);
     let mut buffer = vec![0_u8; BUFFER_BYTES];
     let mut options = libbpf_sys::bpf_test_run_opts {
         sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
         ctx_in: context.as_ptr().cast(),
         ctx_size_in: size_of_val(&context) as u32,
+        ctx_out: after.as_mut_ptr().cast(),
+        ctx_size_out: size_of_val(&after) as u32,
         data_in: frame.as_ptr().cast(),
         data_size_in: frame.len() as u32,
         data_out: buffer.as_mut_ptr().cast(),
@@ -34,7 +40,7 @@ pub fn test_run(program: &Program<'_>, ifindex: u32, frame: &[u8], repeat: u32) 
     let answer = unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_fd().as_raw_fd(), &raw mut options) };
     assert_eq!(answer, 0, "{:?} with {} bytes", program.name(), frame.len());
     buffer.truncate(options.data_size_out as usize);
-    (Outcome { verdict: Verdict::of(options.retval), frame: buffer }, options.duration)
+    (Outcome { verdict: Verdict::of(options.retval), frame: buffer, mark: after[MARK] }, options.duration)
 }
 
 /// What a program costs the verifier: instructions processed, and instructions after its rewriting.

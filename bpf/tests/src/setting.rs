@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use addr::Be32;
+use ipnet::IpNet;
 use maps::{HostConfig, LbConfig, LxcConfig};
-use netlink::{LinkEnd, MacAddr, NetNs, Netlink};
+use netlink::{LinkEnd, MacAddr, NetNs, Netlink, Route, set_sysctls};
 
 use crate::Family;
 
@@ -122,12 +123,25 @@ pub fn devices(netns: &NetNs) -> [u32; 4] {
         netlink.set_up(name).unwrap();
         netlink.link(name).unwrap().index
     };
-    [
+    let all = [
         add("lxca", [2, 0, 0, 0, 9, 11]),
         add("lxcb", [2, 0, 0, 0, 9, 12]),
         add("uplink", UPLINK_MAC),
         add("cilium_host", [2, 0, 0, 0, 1, 3]),
-    ]
+    ];
+    // Programs that forward ask the node's routes.
+    let forwarding = [("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")];
+    set_sysctls(netns, &forwarding).unwrap();
+    netlink.set_up("uplinkp").unwrap();
+    for (address, everywhere, gateway) in
+        [(Family::V4.node(), "0.0.0.0/0", "192.0.2.254"), (Family::V6.node(), "::/0", "2001:db8::fe")]
+    {
+        let bits = if address.is_ipv4() { 24 } else { 64 };
+        netlink.add_address("uplink", IpNet::new(address, bits).unwrap()).unwrap();
+        let (everywhere, gateway) = (everywhere.parse().unwrap(), gateway.parse().unwrap());
+        netlink.add_route(&Route::onlink(everywhere, gateway, "uplink")).unwrap();
+    }
+    all
 }
 
 /// An IPv4 address of what must be one.

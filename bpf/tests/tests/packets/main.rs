@@ -10,6 +10,7 @@ mod icmp;
 mod masquerade;
 mod masquerade_errors;
 mod neighbours;
+mod node_ports;
 mod policy;
 mod services;
 mod verifier;

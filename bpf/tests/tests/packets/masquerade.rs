@@ -91,7 +91,7 @@ fn two_pods_with_one_port_leave_with_two_and_each_gets_its_answers() {
     on_open_node(|node| {
         for family in BOTH {
             let server = (family.world(), 53);
-            let ports = 30_000..30_020;
+            let ports = 40_000..40_020;
             let packets = |pod: &Pod, port| {
                 let client = (pod.ip(family), port);
                 [
