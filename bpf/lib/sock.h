@@ -109,13 +109,15 @@ static __always_inline void sock_affinity_key(struct lb_affinity_key *key, __u64
 	key->pad = 0;
 }
 
-/* The backend that a client had last, or 0. */
+/* The backend that a client had last, which it has used again now; or 0. */
 static __always_inline __u32 sock_affinity(const struct lb_affinity_key *key, __u32 timeout_s)
 {
 	struct lb_affinity *affinity = bpf_map_lookup_elem(&cilium_lb_affinity, key);
+	__u32 now = clock_seconds();
 
-	if (!affinity || clock_seconds() - affinity->last_used_s > timeout_s)
+	if (!affinity || now - affinity->last_used_s > timeout_s)
 		return 0;
+	affinity->last_used_s = now;
 	return affinity->backend;
 }
 
@@ -126,122 +128,221 @@ static __always_inline void sock_set_affinity(const struct lb_affinity_key *key,
 	bpf_map_update_elem(&cilium_lb_affinity, key, &affinity, BPF_ANY);
 }
 
-/* The functions of both families, which differ in how an address lies in memory. */
-#define SOCK_FUNCTIONS(family, copy_addr, same_addr, hashed_word)                                                                     \
-	/* Chooses a backend for a frontend. */                                                                                       \
-	static __always_inline enum sock_verdict sock##family##_choose(const struct sock_client *client, const struct lb##family##_key *to,   \
-								       struct lb##family##_backend *chosen, __u16 *id)               \
-	{                                                                                                                             \
-		for (int i = 0; i < SOCK_ATTEMPTS; i++) {                                                                             \
-			struct lb##family##_key key = *to;                                                                            \
-			struct lb##family##_backend *backend = NULL;                                                                  \
-			struct lb_affinity_key affinity;                                                                              \
-			struct lb_frontend *frontend;                                                                                 \
-			__u32 number, backend_id;                                                                                     \
-                                                                                                                                      \
-			frontend = lb##family##_find(&key, LB_SCOPE_INTERNAL);                                                        \
-			if (!frontend)                                                                                                \
-				return SOCK_PASS;                                                                                     \
-			*id = frontend->id;                                                                                           \
-			if (frontend->affinity_timeout_s) {                                                                           \
-				sock_affinity_key(&affinity, client->netns, *id);                                                     \
-				backend_id = sock_affinity(&affinity, frontend->affinity_timeout_s);                                  \
-				if (backend_id)                                                                                       \
-					backend = bpf_map_lookup_elem(&cilium_lb##family##_backends, &backend_id);                    \
-			}                                                                                                             \
-			if (!backend) {                                                                                               \
-				if (client->connects && !lb_config.maglev)                                                            \
-					number = bpf_get_prandom_u32();                                                               \
-				else                                                                                                  \
-					number = sock_hash(client->cookie, to->hashed_word, to->port) + i;                            \
-				if (!frontend->count)                                                                                 \
-					return SOCK_REFUSED;                                                                          \
-				backend_id = lb_slot(frontend, number);                                                               \
-				if (!backend_id)                                                                                      \
-					continue;                                                                                     \
-				backend = bpf_map_lookup_elem(&cilium_lb##family##_backends, &backend_id);                            \
-				if (!backend)                                                                                         \
-					continue;                                                                                     \
-			}                                                                                                             \
-			*chosen = *backend;                                                                                           \
-			if (frontend->affinity_timeout_s)                                                                             \
-				sock_set_affinity(&affinity, backend_id);                                                             \
-			return SOCK_TRANSLATED;                                                                                       \
-		}                                                                                                                     \
-		return SOCK_REFUSED;                                                                                                  \
-	}                                                                                                                             \
-                                                                                                                                      \
-	static __always_inline void sock##family##_key_of(struct lb##family##_socket_key *key, __u64 cookie,                          \
-							  const struct lb##family##_key *to)                                          \
-	{                                                                                                                             \
-		__builtin_memset(key, 0, sizeof(*key));                                                                               \
-		key->cookie = cookie;                                                                                                 \
-		copy_addr(key->addr, to->addr);                                                                                       \
-		key->port = to->port;                                                                                                 \
-	}                                                                                                                             \
-                                                                                                                                      \
-	/* Puts a backend in the place of the frontend in *to. */                                                                     \
-	static __always_inline enum sock_verdict sock##family##_translate(const struct sock_client *client, struct lb##family##_key *to)      \
-	{                                                                                                                             \
-		struct lb##family##_backend backend;                                                                                  \
-		struct lb##family##_socket_key key;                                                                                   \
-		struct lb##family##_socket socket = {}, *known;                                                                       \
-		enum sock_verdict verdict;                                                                                            \
-                                                                                                                                      \
-		verdict = sock##family##_choose(client, to, &backend, &socket.id);                                                    \
-		if (verdict == SOCK_PASS && client->connects) {                                                                       \
-			/* What the socket was connected to before would be taken for this. */                                       \
-			sock##family##_key_of(&key, client->cookie, to);                                                              \
-			if (bpf_map_lookup_elem(&cilium_lb##family##_reverse_sk, &key))                                               \
-				bpf_map_delete_elem(&cilium_lb##family##_reverse_sk, &key);                                           \
-		}                                                                                                                     \
-		if (verdict != SOCK_TRANSLATED)                                                                                       \
-			return verdict;                                                                                               \
-		copy_addr(socket.addr, to->addr);                                                                                     \
-		socket.port = to->port;                                                                                               \
-		copy_addr(to->addr, backend.addr);                                                                                    \
-		to->port = backend.port;                                                                                              \
-		sock##family##_key_of(&key, client->cookie, to);                                                                      \
-		if (!client->connects) {                                                                                              \
-			known = bpf_map_lookup_elem(&cilium_lb##family##_reverse_sk, &key);                                           \
-			if (known && same_addr(known->addr, socket.addr) && known->port == socket.port && known->id == socket.id)     \
-				return SOCK_TRANSLATED;                                                                               \
-		}                                                                                                                     \
-		/* Without it, answers to an unconnected socket would come from a stranger. */                                        \
-		if (bpf_map_update_elem(&cilium_lb##family##_reverse_sk, &key, &socket, BPF_ANY) && client->protocol != IPPROTO_TCP)  \
-			return SOCK_FAILED;                                                                                           \
-		return SOCK_TRANSLATED;                                                                                               \
-	}                                                                                                                             \
-                                                                                                                                      \
-	/* Puts the frontend in the place of the backend in *from. frontend_remains: only if it is still there. */                   \
-	static __always_inline bool sock##family##_restore(__u64 cookie, struct lb##family##_key *from, bool frontend_remains)        \
-	{                                                                                                                             \
-		struct lb##family##_reverse *reverse;                                                                                 \
-		struct lb##family##_socket_key key;                                                                                   \
-		struct lb##family##_socket *socket;                                                                                   \
-		__u32 id;                                                                                                             \
-                                                                                                                                      \
-		sock##family##_key_of(&key, cookie, from);                                                                            \
-		socket = bpf_map_lookup_elem(&cilium_lb##family##_reverse_sk, &key);                                                  \
-		if (!socket)                                                                                                          \
-			return false;                                                                                                 \
-		id = socket->id;                                                                                                      \
-		reverse = bpf_map_lookup_elem(&cilium_lb##family##_reverse_nat_v2, &id);                                              \
-		if (frontend_remains &&                                                                                               \
-		    (!reverse || !same_addr(reverse->addr, socket->addr) || reverse->port != socket->port))                          \
-			return false;                                                                                                 \
-		copy_addr(from->addr, socket->addr);                                                                                  \
-		from->port = socket->port;                                                                                            \
-		return true;                                                                                                          \
-	}
-
-#define sock_copy4(to, from) ((to) = (from))
-#define sock_same4(one, other) ((one) == (other))
+/* By what a new connection chooses a slot. */
+static __always_inline __u32 sock_number(const struct sock_client *client, __be32 addr, __be16 port)
+{
+	if (client->connects && !lb_config.maglev)
+		return bpf_get_prandom_u32();
+	return sock_hash(client->cookie, addr, port);
+}
 
 static __always_inline bool sock_same6(const __be32 *one, const __be32 *other)
 {
 	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3];
 }
 
-SOCK_FUNCTIONS(4, sock_copy4, sock_same4, addr)
-SOCK_FUNCTIONS(6, copy_ip6, sock_same6, addr[3])
+/* Chooses a backend for a frontend. */
+static __always_inline enum sock_verdict sock4_choose(const struct sock_client *client, const struct lb4_key *to, struct lb4_backend *chosen,
+						      __u16 *id)
+{
+	for (int i = 0; i < SOCK_ATTEMPTS; i++) {
+		struct lb_affinity_key affinity = {};
+		struct lb4_backend *backend = NULL;
+		struct lb_frontend *found, frontend;
+		struct lb4_key key = *to;
+		__u32 backend_id;
+
+		found = lb4_find(&key, LB_SCOPE_INTERNAL);
+		if (!found)
+			return SOCK_PASS;
+		/* The row's memory may be another's before all of it is read. */
+		frontend = *found;
+		*id = frontend.id;
+		if (!frontend.count)
+			return SOCK_REFUSED;
+		if (frontend.affinity_timeout_s) {
+			sock_affinity_key(&affinity, client->netns, frontend.id);
+			backend_id = sock_affinity(&affinity, frontend.affinity_timeout_s);
+			if (backend_id)
+				backend = bpf_map_lookup_elem(&cilium_lb4_backends, &backend_id);
+		}
+		if (!backend) {
+			backend_id = lb_slot(&frontend, sock_number(client, to->addr, to->port) + i);
+			if (!backend_id)
+				continue;
+			backend = bpf_map_lookup_elem(&cilium_lb4_backends, &backend_id);
+			if (!backend)
+				continue;
+			if (frontend.affinity_timeout_s)
+				sock_set_affinity(&affinity, backend_id);
+		}
+		*chosen = *backend;
+		return SOCK_TRANSLATED;
+	}
+	return SOCK_REFUSED;
+}
+
+static __always_inline void sock4_key(struct lb4_socket_key *key, __u64 cookie, const struct lb4_key *to)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->cookie = cookie;
+	key->addr = to->addr;
+	key->port = to->port;
+}
+
+/* Puts a backend in the place of the frontend in *to. */
+static __always_inline enum sock_verdict sock4_translate(const struct sock_client *client, struct lb4_key *to)
+{
+	struct lb4_socket socket = {}, *known;
+	struct lb4_backend backend = {};
+	struct lb4_socket_key key;
+	enum sock_verdict verdict;
+
+	verdict = sock4_choose(client, to, &backend, &socket.id);
+	if (verdict == SOCK_PASS && client->connects) {
+		/* What the socket was connected to before would be taken for this. */
+		sock4_key(&key, client->cookie, to);
+		if (bpf_map_lookup_elem(&cilium_lb4_reverse_sk, &key))
+			bpf_map_delete_elem(&cilium_lb4_reverse_sk, &key);
+	}
+	if (verdict != SOCK_TRANSLATED)
+		return verdict;
+	socket.addr = to->addr;
+	socket.port = to->port;
+	to->addr = backend.addr;
+	to->port = backend.port;
+	sock4_key(&key, client->cookie, to);
+	if (!client->connects) {
+		known = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, &key);
+		if (known && known->addr == socket.addr && known->port == socket.port && known->id == socket.id)
+			return SOCK_TRANSLATED;
+	}
+	/* Without it, answers to an unconnected socket would come from a stranger. */
+	if (bpf_map_update_elem(&cilium_lb4_reverse_sk, &key, &socket, BPF_ANY) && client->protocol != IPPROTO_TCP)
+		return SOCK_FAILED;
+	return SOCK_TRANSLATED;
+}
+
+/* Puts the frontend in the place of the backend in *from. frontend_remains: only if it is still there. */
+static __always_inline bool sock4_restore(__u64 cookie, struct lb4_key *from, bool frontend_remains)
+{
+	struct lb4_reverse *reverse;
+	struct lb4_socket_key key;
+	struct lb4_socket *socket;
+	__u32 id;
+
+	sock4_key(&key, cookie, from);
+	socket = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, &key);
+	if (!socket)
+		return false;
+	id = socket->id;
+	reverse = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &id);
+	if (frontend_remains && (!reverse || reverse->addr != socket->addr || reverse->port != socket->port))
+		return false;
+	from->addr = socket->addr;
+	from->port = socket->port;
+	return true;
+}
+
+/* Chooses a backend for a frontend. */
+static __always_inline enum sock_verdict sock6_choose(const struct sock_client *client, const struct lb6_key *to, struct lb6_backend *chosen,
+						      __u16 *id)
+{
+	for (int i = 0; i < SOCK_ATTEMPTS; i++) {
+		struct lb_affinity_key affinity = {};
+		struct lb6_backend *backend = NULL;
+		struct lb_frontend *found, frontend;
+		struct lb6_key key = *to;
+		__u32 backend_id;
+
+		found = lb6_find(&key, LB_SCOPE_INTERNAL);
+		if (!found)
+			return SOCK_PASS;
+		/* The row's memory may be another's before all of it is read. */
+		frontend = *found;
+		*id = frontend.id;
+		if (!frontend.count)
+			return SOCK_REFUSED;
+		if (frontend.affinity_timeout_s) {
+			sock_affinity_key(&affinity, client->netns, frontend.id);
+			backend_id = sock_affinity(&affinity, frontend.affinity_timeout_s);
+			if (backend_id)
+				backend = bpf_map_lookup_elem(&cilium_lb6_backends, &backend_id);
+		}
+		if (!backend) {
+			backend_id = lb_slot(&frontend, sock_number(client, to->addr[3], to->port) + i);
+			if (!backend_id)
+				continue;
+			backend = bpf_map_lookup_elem(&cilium_lb6_backends, &backend_id);
+			if (!backend)
+				continue;
+			if (frontend.affinity_timeout_s)
+				sock_set_affinity(&affinity, backend_id);
+		}
+		*chosen = *backend;
+		return SOCK_TRANSLATED;
+	}
+	return SOCK_REFUSED;
+}
+
+static __always_inline void sock6_key(struct lb6_socket_key *key, __u64 cookie, const struct lb6_key *to)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->cookie = cookie;
+	copy_ip6(key->addr, to->addr);
+	key->port = to->port;
+}
+
+/* Puts a backend in the place of the frontend in *to. */
+static __always_inline enum sock_verdict sock6_translate(const struct sock_client *client, struct lb6_key *to)
+{
+	struct lb6_socket socket = {}, *known;
+	struct lb6_backend backend = {};
+	struct lb6_socket_key key;
+	enum sock_verdict verdict;
+
+	verdict = sock6_choose(client, to, &backend, &socket.id);
+	if (verdict == SOCK_PASS && client->connects) {
+		/* What the socket was connected to before would be taken for this. */
+		sock6_key(&key, client->cookie, to);
+		if (bpf_map_lookup_elem(&cilium_lb6_reverse_sk, &key))
+			bpf_map_delete_elem(&cilium_lb6_reverse_sk, &key);
+	}
+	if (verdict != SOCK_TRANSLATED)
+		return verdict;
+	copy_ip6(socket.addr, to->addr);
+	socket.port = to->port;
+	copy_ip6(to->addr, backend.addr);
+	to->port = backend.port;
+	sock6_key(&key, client->cookie, to);
+	if (!client->connects) {
+		known = bpf_map_lookup_elem(&cilium_lb6_reverse_sk, &key);
+		if (known && sock_same6(known->addr, socket.addr) && known->port == socket.port && known->id == socket.id)
+			return SOCK_TRANSLATED;
+	}
+	/* Without it, answers to an unconnected socket would come from a stranger. */
+	if (bpf_map_update_elem(&cilium_lb6_reverse_sk, &key, &socket, BPF_ANY) && client->protocol != IPPROTO_TCP)
+		return SOCK_FAILED;
+	return SOCK_TRANSLATED;
+}
+
+/* Puts the frontend in the place of the backend in *from. frontend_remains: only if it is still there. */
+static __always_inline bool sock6_restore(__u64 cookie, struct lb6_key *from, bool frontend_remains)
+{
+	struct lb6_reverse *reverse;
+	struct lb6_socket_key key;
+	struct lb6_socket *socket;
+	__u32 id;
+
+	sock6_key(&key, cookie, from);
+	socket = bpf_map_lookup_elem(&cilium_lb6_reverse_sk, &key);
+	if (!socket)
+		return false;
+	id = socket->id;
+	reverse = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &id);
+	if (frontend_remains && (!reverse || !sock_same6(reverse->addr, socket->addr) || reverse->port != socket->port))
+		return false;
+	copy_ip6(from->addr, socket->addr);
+	from->port = socket->port;
+	return true;
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use controlplane::{Deltas, Desired, EndpointRow, Failure, Row};
 
-use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Sockets, Target};
+use crate::realize::{Cleaning, EndedSockets, MapDump, MapSummary, PacketCount, Sockets, Target};
 
 /// The one map that it shows: endpoints.
 pub const MAP: &str = "cilium_lxc";
@@ -95,6 +95,10 @@ impl Target for Memory {
 
     fn sockets(&self) -> Sockets {
         Sockets::Not("it is in memory".into())
+    }
+
+    fn ended_sockets(&self) -> EndedSockets {
+        EndedSockets::default()
     }
 
     fn maps(&self) -> Vec<MapSummary> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events in, table changes out: endpoints, addresses, identities, ipcache, policy, restore.
+//! Events in, table changes out: endpoints, addresses, identities, ipcache, policy, services, restore.
 //!
 //! Pure and synchronous: no file, no socket, no clock. The agent's control thread owns one [`ControlPlane`], gives it every
 //! [`Event`] and carries out the [`Effects`]: [`Deltas`] for the targets, replies for who asked, notices for the log.
@@ -28,10 +28,13 @@
 //! - An endpoint's labels are its maker's, its pod's object's, those of its namespace and cluster, and its user's. Without
 //!   any it is `reserved:init`. A pod's object that goes leaves its labels. New labels are a new identity at once: the 25
 //!   seconds for which Cilium 1.4 keeps the old one are for other nodes to learn the new one, and here no other node does.
+//! - Services, slices and pods' `hostPort`s are those of files; what becomes of them is told in [`loadbalancer`]. A pod has
+//!   its `hostPort`s as long as it has both an object and an endpoint here. Services of the API are kept in [`NodeState`];
+//!   at the start they come before those of files. The id of a frontend is given again when its end is realized.
 //!
 //! # Limits
 //! Requests that wait: 4096, more are refused as busy. Log of an endpoint: 256 entries, the oldest goes. Addresses given
-//! from one range: its first 1,048,576. Endpoints: 65,535.
+//! from one range: its first 1,048,576. Endpoints: 65,535. Those of services are in [`loadbalancer`]; [`Status::services_refused`] lists what is beyond.
 
 mod config;
 mod deltas;

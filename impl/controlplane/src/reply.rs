@@ -166,7 +166,9 @@ impl Refusal {
             | Self::Option(_)
             | Self::Policy(_)
             | Self::Service(ApiError::Field { .. }) => RefusalKind::Invalid,
-            Self::Service(ApiError::Taken { .. } | ApiError::IdTaken { .. }) => RefusalKind::Conflict,
+            Self::Service(ApiError::Taken { .. } | ApiError::IdTaken { .. } | ApiError::IdEnds(_)) => {
+                RefusalKind::Conflict
+            }
             Self::Service(ApiError::Full(_)) => RefusalKind::Exhausted,
             Self::Duplicate { .. } | Self::Disconnecting(_) | Self::RuleOfFile { .. } => {
                 RefusalKind::Conflict

@@ -55,6 +55,16 @@ pub enum DatapathError {
         /// What it should be.
         expected: String,
     },
+    /// A table of services is to become smaller than what is in it.
+    #[error(
+        "map {map} has more rows than it is to hold: raise {option}, or run `cilium cleanup --force` first"
+    )]
+    TooSmall {
+        /// Its name.
+        map: String,
+        /// What says its size.
+        option: &'static str,
+    },
     /// A file, directory or mount.
     #[error("{action} {path}: {source}")]
     File {

@@ -32,4 +32,5 @@ pub use error::DatapathError;
 pub use events::EventReader;
 pub use node::{HOST_DEVICE, NET_DEVICE};
 pub use order::{Present, PresentServices, Write, plan};
+pub use services::SocketTotals;
 pub use status::{MapStatus, PacketCount};

@@ -185,12 +185,13 @@ impl Node {
         Ok(self.netlink.link(device)?.index)
     }
 
-    /// The addresses that masqueraded packets get: the first of each family that is not local to a link.
+    /// The addresses that masqueraded packets get, and those to a service's backend on another node: the first of each family
+    /// that is not local to a link.
     ///
     /// # Errors
     /// [`DatapathError::Config`] if IPv4 is on and there is none.
     pub fn masquerade_addresses(&self, config: &DatapathConfig) -> Result<Vec<IpNet>, DatapathError> {
-        if !config.masquerade {
+        if !config.masquerade && config.services.is_none() {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
@@ -201,7 +202,7 @@ impl Node {
             IpAddr::V4(v4) => !v4.is_link_local(),
             IpAddr::V6(v6) => !v6.is_unicast_link_local(),
         });
-        if config.enable_ipv4 && !found.iter().any(|address| address.addr().is_ipv4()) {
+        if config.masquerade && config.enable_ipv4 && !found.iter().any(|address| address.addr().is_ipv4()) {
             return Err(DatapathError::Config {
                 field: "masquerade",
                 message: format!("{} has no IPv4 address", config.native_devices.join(", ")),

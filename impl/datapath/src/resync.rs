@@ -33,8 +33,9 @@ impl Datapath {
         };
         // All that is desired is in there, also what failed before.
         self.pending = Deltas::default();
-        let mut failures = self.run(&deltas);
+        // Before backends go that nothing but these names.
         let services = self.services.as_mut().map_or(Ok(()), Services::remove_strays);
+        let mut failures = self.run(&deltas);
         for result in [services, self.remove_strays(desired), self.finish_migration()] {
             failures.extend(result.err().map(|error| Failure { row: Row::Node, reason: error.to_string() }));
         }

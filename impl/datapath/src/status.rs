@@ -56,7 +56,7 @@ impl Datapath {
                     Some(self.endpoints.len() as u64)
                 }
                 names::IPCACHE => self.ipcache.as_ref().map(|known| known.len() as u64),
-                _ => self.collector.entries(name),
+                _ => self.service_entries(name).or_else(|| self.collector.entries(name)),
             };
             found.insert(name.into(), (handle.max_entries(), entries));
         }

@@ -31,7 +31,7 @@ impl LoadBalancer {
             None => true,
         };
         self.check_free(&service, &frontend, new)?;
-        if new && !self.ended.remove(&id) {
+        if new {
             self.take_id(id)?;
         }
         self.api.insert(id, service);
@@ -42,7 +42,7 @@ impl LoadBalancer {
     /// Deletes a service of the API, if there is one of this id.
     pub fn delete_api(&mut self, id: u16) -> Option<ApiService> {
         let service = self.api.remove(&id)?;
-        self.ended.insert(id);
+        self.freed.push((frontend_of(&service), id));
         self.dirty.insert(Owner::Api(id));
         Some(service)
     }
@@ -92,6 +92,11 @@ impl LoadBalancer {
         if self.ids.take(id.into()) {
             return Ok(());
         }
+        // Nothing was told of it.
+        if let Some(at) = self.freed.iter().position(|(_, freed)| *freed == id).filter(|_| !self.decided) {
+            self.freed.remove(at);
+            return Ok(());
+        }
         if let Some(frontend) =
             self.restored.iter().find(|(_, known)| **known == id).map(|(frontend, _)| *frontend)
         {
@@ -104,7 +109,7 @@ impl LoadBalancer {
             .iter()
             .find(|(_, row)| row.id == id)
             .map(|(frontend, row)| (*frontend, row.owner.clone()))
-            .ok_or_else(|| ApiError::Field { field: "id", reason: format!("{id} is in use") })?;
+            .ok_or(ApiError::IdEnds(id))?;
         Err(ApiError::IdTaken { id, frontend, owner })
     }
 }

@@ -22,6 +22,8 @@ pub struct Changes {
     pub frontends: BTreeMap<Frontend, Option<ServiceRow>>,
     /// Rows of backends by id; none: it is gone.
     pub backends: BTreeMap<u32, Option<BackendRow>>,
+    /// Frontends that do not have these ids any more. Others get them after [`LoadBalancer::release`].
+    pub freed: Vec<(Frontend, u16)>,
     /// What is refused now and was not, or not for this reason: what, and why.
     pub refused: Vec<(String, String)>,
 }
@@ -29,7 +31,10 @@ pub struct Changes {
 impl Changes {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.frontends.is_empty() && self.backends.is_empty() && self.refused.is_empty()
+        self.frontends.is_empty()
+            && self.backends.is_empty()
+            && self.freed.is_empty()
+            && self.refused.is_empty()
     }
 }
 
@@ -43,8 +48,8 @@ pub struct LoadBalancer {
     slices_of: BTreeMap<Arc<ObjectKey>, BTreeSet<ObjectKey>>,
     pods: BTreeMap<Arc<ObjectKey>, Vec<(HostPort, Vec<IpAddr>)>>,
     pub(crate) api: BTreeMap<u16, ApiService>,
-    /// Numbers of services of the API that end.
-    pub(crate) ended: BTreeSet<u16>,
+    /// Frontends whose ids are not theirs any more, since it was last told.
+    pub(crate) freed: Vec<(Frontend, u16)>,
     /// Whose wishes may have changed.
     pub(crate) dirty: BTreeSet<Owner>,
     /// What each wants.
@@ -76,7 +81,7 @@ impl LoadBalancer {
             slices_of: BTreeMap::new(),
             pods: BTreeMap::new(),
             api: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            freed: Vec::new(),
             dirty: BTreeSet::new(),
             wishes: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -185,8 +190,15 @@ impl LoadBalancer {
         Changes {
             frontends: self.rows.drain(),
             backends: self.backends.drain(),
+            freed: std::mem::take(&mut self.freed),
             refused: refused.map(|(subject, reason)| (self.text(&subject), reason)).collect(),
         }
+    }
+
+    /// Nobody knows these ids of [`Changes::freed`] any more: others may have them with the next decision. Given earlier, an
+    /// id would for a moment lead to the slots of another service.
+    pub fn release(&mut self, ids: impl IntoIterator<Item = u16>) {
+        ids.into_iter().for_each(|id| self.ids.release(id.into()));
     }
 
     /// The row of each frontend, as it was decided last.

@@ -23,15 +23,13 @@ pub(crate) fn table(backends: &[BackendAddress], size: u16) -> Vec<u32> {
     }
     let mut next: Vec<(usize, usize)> = backends.iter().map(|backend| permutation(backend, slots)).collect();
     let mut table = vec![FREE; slots];
-    let turns = (0_u32..).zip(&mut next).collect::<Vec<_>>();
-    let mut turns = turns;
     let mut left = slots;
     loop {
-        for (index, (at, step)) in &mut turns {
+        for (index, (at, step)) in (0_u32..).zip(&mut next) {
             while table[*at] != FREE {
                 *at = (*at + *step) % slots;
             }
-            table[*at] = *index;
+            table[*at] = index;
             left -= 1;
             if left == 0 {
                 return table;
@@ -64,4 +62,75 @@ fn mixed(mut hash: u64) -> u64 {
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use addr::{Port, Protocol};
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    use super::*;
+    use crate::config::Algorithm;
+
+    fn backends(numbers: &BTreeSet<u32>) -> Vec<BackendAddress> {
+        let port = Port::new(8080).unwrap_or(Port::MIN);
+        let backend = |number: &u32| BackendAddress {
+            address: std::net::Ipv4Addr::from(0x0a00_0000 + number).into(),
+            port,
+            protocol: Protocol::Tcp,
+        };
+        numbers.iter().map(backend).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(5), failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn slots_are_shared_evenly_and_stay_when_another_goes(
+            numbers in proptest::collection::btree_set(0_u32..65_536, 2..60),
+            goes in any::<proptest::sample::Index>()
+        ) {
+            let all = backends(&numbers);
+            let size = 2039;
+            let before = table(&all, size);
+            let mut counts = BTreeMap::new();
+            before.iter().for_each(|index| *counts.entry(*index).or_insert(0_usize) += 1);
+            let fair = usize::from(size) / all.len();
+            prop_assert_eq!(counts.len(), all.len());
+            prop_assert!(counts.values().all(|count| (fair..=fair + 1).contains(count)), "{:?}", counts);
+
+            let gone = goes.index(all.len());
+            let mut rest = all.clone();
+            rest.remove(gone);
+            let after = table(&rest, size);
+            let moved = before.iter().zip(&after).filter(|(was, is)| {
+                let was = **was as usize;
+                was != gone && all[was] != rest[**is as usize]
+            });
+            // The paper's own figures: a few percent beyond the slots that must move.
+            let moved = moved.count();
+            prop_assert!(moved * 100 <= usize::from(size) * 15, "{} of {} slots moved", moved, size);
+        }
+    }
+
+    #[test]
+    fn sizes_are_primes_so_that_every_step_goes_through_all_slots() {
+        for size in Algorithm::TABLE_SIZES {
+            assert!((2..size).take_while(|n| u32::from(*n).pow(2) <= size.into()).all(|n| size % n != 0));
+        }
+    }
+
+    #[test]
+    fn more_backends_than_slots_fill_the_table_and_no_more() {
+        let many = backends(&(0..300).collect());
+        let found = table(&many, 251);
+        assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 251);
+        assert!(table(&[], 251).is_empty());
+        assert_eq!(table(&many[..1], 251), [0; 251]);
+    }
 }

@@ -35,6 +35,9 @@ pub enum ApiError {
         /// Whose.
         owner: String,
     },
+    /// Its number was another frontend's, which is not gone everywhere.
+    #[error("id: {0} is still being given back: try again")]
+    IdEnds(u16),
     /// A table has no room.
     #[error("{0}")]
     Full(String),

@@ -19,9 +19,6 @@ impl LoadBalancer {
         }
         let mut tried = BTreeSet::new();
         self.refresh_all(touched, &mut tried);
-        for id in std::mem::take(&mut self.ended) {
-            self.ids.release(id.into());
-        }
         if !self.decided {
             self.decided = true;
             for id in std::mem::take(&mut self.restored).into_values() {
@@ -210,7 +207,7 @@ impl LoadBalancer {
         if let Some(row) = self.rows.remove(frontend)
             && row.kind != FrontendKind::Api
         {
-            self.ids.release(row.id.into());
+            self.freed.push((*frontend, row.id));
         }
     }
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Against this machine's kernel, in namespaces without a name. Needs root.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
 use netlink::{
-    IpvlanMode, LinkEnd, MacAddr, NetNs, NetkitMode, Netlink, NetlinkError, Route, Rule, Vxlan, set_sysctl,
-    set_sysctls, sysctl,
+    IpvlanMode, LinkEnd, MacAddr, NetNs, NetkitMode, Netlink, NetlinkError, Route, Rule, SocketDiag,
+    SocketProtocol, Vxlan, set_sysctl, set_sysctls, sysctl,
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
@@ -251,4 +252,38 @@ fn a_link_that_resolves_no_neighbours_says_so() {
         assert_eq!(netlink.link("a").unwrap().arp, on);
     }
     assert!(matches!(netlink.set_arp("nothing", false), Err(NetlinkError::Missing { .. })));
+}
+
+#[test]
+fn a_connected_socket_is_found_by_its_destination_and_destroyed() {
+    let (netns, netlink) = scratch();
+    netlink.set_up("lo").unwrap();
+    let (tcp, listener, udp, receiver) = netns
+        .run(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let receiver = UdpSocket::bind("[::1]:0").unwrap();
+            let udp = UdpSocket::bind("[::]:0").unwrap();
+            udp.connect(receiver.local_addr().unwrap()).unwrap();
+            (tcp, listener, udp, receiver)
+        })
+        .unwrap();
+    let mut diag = SocketDiag::open(&netns).unwrap();
+    let to = tcp.peer_addr().unwrap();
+    let found = diag.connected(SocketProtocol::Tcp, false, Some(to.port())).unwrap();
+    assert_eq!(found.iter().map(|socket| socket.remote).collect::<Vec<_>>(), [to]);
+    assert_eq!(found[0].local, tcp.local_addr().unwrap());
+    assert!(diag.destroy(&found[0]).unwrap());
+    assert_eq!((&tcp).read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    // The server's end, which has not been accepted yet, was reset with it.
+    assert_eq!(diag.connected(SocketProtocol::Tcp, false, None).unwrap(), []);
+    drop(listener);
+    let found = diag.connected(SocketProtocol::Udp, true, None).unwrap();
+    assert_eq!(
+        found.iter().map(|socket| socket.remote).collect::<Vec<_>>(),
+        [receiver.local_addr().unwrap()]
+    );
+    assert!(diag.destroy(&found[0]).unwrap());
+    assert_eq!(udp.recv(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    assert!(!diag.destroy(&found[0]).unwrap());
 }

@@ -322,6 +322,36 @@ fn spec_and_specs_are_all_rules_of_one_object() {
 }
 
 #[test]
+fn a_json_list_is_read_item_by_item_wherever_it_says_its_kind() {
+    let list = r#"{"items":[{"metadata":{"name":"a"}},{"kind":"Other","apiVersion":"v2"},7],
+        "kind":"PodList","apiVersion":"v1"}"#;
+    let documents = kubernetes::documents(list).unwrap();
+    assert_eq!(documents.len(), 3);
+    assert_eq!((&documents[0]["kind"], &documents[0]["apiVersion"]), (&"Pod".into(), &"v1".into()));
+    assert_eq!((&documents[1]["kind"], &documents[1]["apiVersion"]), (&"Other".into(), &"v2".into()));
+    // Those that say their kind come at once, the others when the list has said it.
+    let mut order = Vec::new();
+    kubernetes::each_document(list, |index, _| {
+        order.push(index);
+        Ok::<_, ParseError>(())
+    })
+    .unwrap();
+    assert_eq!(order, [1, 0, 2]);
+    let refused = kubernetes::each_document(list, |_, _| {
+        Err(ParseError::Value { path: "x".into(), reason: "no".into() })
+    });
+    assert!(matches!(refused, Err(ParseError::Value { .. })), "{refused:?}");
+    assert_eq!(kubernetes::documents(r#"{"kind":"List","items":null}"#).unwrap().len(), 0);
+    let no_list = kubernetes::documents(r#"{"kind":"Pod","items":[]}"#).unwrap_err();
+    assert!(matches!(no_list, ParseError::Schema { .. }), "{no_list:?}");
+    for broken in [r#"{"items":[{},"#, r#"{"kind":"List","items":7}"#, r#"{"items":[]} x"#] {
+        assert!(matches!(kubernetes::documents(broken), Err(ParseError::Syntax { .. })), "{broken}");
+    }
+    let many = format!(r#"{{"kind":"List","items":[{}0]}}"#, "0,".repeat(kubernetes::MAX_DOCUMENTS));
+    assert!(matches!(kubernetes::documents(&many), Err(ParseError::TooMany { .. })));
+}
+
+#[test]
 fn documents_are_yaml_json_and_lists_of_either() {
     let yaml = format!(
         "{}---\n---\napiVersion: v1\nkind: Pod\n---\n{}",

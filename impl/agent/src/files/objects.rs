@@ -8,7 +8,7 @@ use controlplane::{NamedPort, Namespace, Objects, Pod};
 use identity::{Label, Source};
 use loadbalancer::kubernetes as services;
 use policy::ParseError;
-use policy::kubernetes::{documents, policy_of};
+use policy::kubernetes::{each_document, policy_of};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -58,18 +58,19 @@ pub struct Found {
 /// [`ObjectError`] about the first object that is wrong: a file is taken as a whole or not at all.
 pub fn objects(text: &str, services: bool) -> Result<Found, ObjectError> {
     let mut found = Found::default();
-    let documents = documents(text)?;
-    if documents.iter().all(Value::is_null) {
-        return Err(ObjectError::Empty);
-    }
-    for (index, document) in documents.into_iter().enumerate().filter(|(_, document)| !document.is_null()) {
+    let mut empty = true;
+    each_document(text, |index, document| {
+        if document.is_null() {
+            return Ok(());
+        }
+        empty = false;
         found.add(&document, services).map_err(|problem| ObjectError::Object {
             number: index + 1,
             name: name(&document),
             problem,
-        })?;
-    }
-    Ok(found)
+        })
+    })?;
+    if empty { Err(ObjectError::Empty) } else { Ok(found) }
 }
 
 impl Found {

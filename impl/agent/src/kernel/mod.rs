@@ -15,7 +15,7 @@ use loadbalancer::Algorithm;
 
 use crate::config::{Config, Services};
 use crate::node::Node;
-use crate::realize::{Cleaning, MapDump, MapSummary, PacketCount, Sockets, Target};
+use crate::realize::{Cleaning, EndedSockets, MapDump, MapSummary, PacketCount, Sockets, Target};
 
 pub use events::EventThread;
 
@@ -157,6 +157,18 @@ impl Target for Kernel {
 
     fn sockets(&self) -> Sockets {
         self.sockets.clone()
+    }
+
+    fn ended_sockets(&self) -> EndedSockets {
+        let totals = self.datapath.socket_totals();
+        let unsupported = "this kernel ends no sockets (INET_DIAG_DESTROY): those of a backend that went wait for their time-outs";
+        EndedSockets {
+            passes: totals.passes,
+            ended: totals.destroyed,
+            failures: totals.failures,
+            reason: if totals.unsupported { Some(unsupported.into()) } else { totals.last_error },
+            unsupported: totals.unsupported,
+        }
     }
 
     fn maps(&self) -> Vec<MapSummary> {

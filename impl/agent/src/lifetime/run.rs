@@ -22,7 +22,7 @@ use super::{Assembly, NamespaceLock, Parts, listen_unix, restore};
 use crate::config::{Config, Loaded, Services, load};
 use crate::kernel::{self, EventThread, Kernel};
 use crate::metrics::Counters;
-use crate::node::{Facts, Kept, Node};
+use crate::node::{Facts, Kept, Node, warn_of_overlap};
 use crate::rest::{Api, rfc3339, serve_metrics, serve_unix};
 use crate::state::{NodeFile, StateDir};
 use crate::{logging, realize};
@@ -111,6 +111,7 @@ impl Agent {
         let (target, services) = (kernel::config(&config, &node), config.services.clone());
         let addresses = facts.addresses();
         services.check_loopback(&node.pod_ranges(), &addresses)?;
+        warn_of_overlap(services.node_ports);
         let parts = Parts { config, node, state, restored, addresses, counters };
         let assembly = Assembly::start(parts, move || start_kernel(target, &services))?;
         let api = &assembly.api;

@@ -8,7 +8,7 @@ use monitor::HubStatistics;
 use prometheus::proto::MetricFamily;
 
 use super::family::{Sample, alone, counter, gauge};
-use crate::realize::{Cleaning, MapSummary, PacketCount};
+use crate::realize::{Cleaning, EndedSockets, MapSummary, PacketCount};
 
 /// Tables of connections, with the labels of 1.4.
 const CONNECTIONS: [(&str, &str, &str); 4] = [
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub maps: Vec<MapSummary>,
     /// What the cleaning of connection tables has done.
     pub cleaning: Cleaning,
+    /// Connections of sockets to backends that went.
+    pub ended_sockets: EndedSockets,
     /// Events.
     pub events: HubStatistics,
 }
@@ -95,6 +97,7 @@ impl Snapshot {
         ];
         families.extend(self.packet_families());
         families.extend(self.conntrack_families());
+        families.extend(self.socket_families());
         let pressure: Vec<_> = self.maps.iter().filter_map(pressure).collect();
         families.push(gauge("bpf_map_pressure", "How full a map is, from 0 to 1", pressure));
         families.retain(|family| !family.get_metric().is_empty());
@@ -120,6 +123,22 @@ impl Snapshot {
                 alone(removed as f64),
             ),
             gauge("datapath_conntrack_gc_entries", "Connections when they were last looked through", entries),
+        ]
+    }
+
+    fn socket_families(&self) -> [MetricFamily; 2] {
+        let EndedSockets { ended, failures, .. } = &self.ended_sockets;
+        [
+            counter(
+                "service_sockets_ended_total",
+                "Sockets that were ended, since their backend went",
+                alone(*ended as f64),
+            ),
+            counter(
+                "service_sockets_ended_failures_total",
+                "Times that such sockets could not be ended",
+                alone(*failures as f64),
+            ),
         ]
     }
 

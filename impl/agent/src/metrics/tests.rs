@@ -7,7 +7,7 @@ use std::time::Duration;
 use maps::Direction;
 
 use super::*;
-use crate::realize::{Cleaning, MapSummary, PacketCount};
+use crate::realize::{Cleaning, EndedSockets, MapSummary, PacketCount};
 
 fn count(reason: u8, direction: Direction, packets: u64) -> PacketCount {
     PacketCount { reason, direction, packets, bytes: packets * 100 }
@@ -54,6 +54,7 @@ fn a_scrape_has_the_names_and_labels_of_1_4() {
             MapSummary { name: "cilium_events".into(), path: "/y".into(), max_entries: 100, entries: None },
         ],
         cleaning: Cleaning { passes: 6, removed: 30, errors: 1 },
+        ended_sockets: EndedSockets { passes: 4, ended: 9, failures: 2, reason: None, unsupported: false },
         ..Snapshot::default()
     };
     let text = scrape(&counters, &snapshot);
@@ -62,6 +63,8 @@ fn a_scrape_has_the_names_and_labels_of_1_4() {
         "cilium_endpoint_state{endpoint_state=\"ready\"} 3",
         "cilium_policy_endpoint_enforcement_status{enforcement=\"both\"} 1",
         "cilium_policy_count 7",
+        "cilium_service_sockets_ended_total 9",
+        "cilium_service_sockets_ended_failures_total 2",
         "cilium_service_count 12",
         "cilium_service_backend_count{state=\"active\"} 30",
         "cilium_service_backend_count{state=\"terminating\"} 2",

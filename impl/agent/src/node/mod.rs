@@ -2,6 +2,7 @@
 //! This node on the network: its device, its addresses, the prefixes of its pods.
 
 mod facts;
+mod ports;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Network;
 pub use facts::{Device, Facts};
+pub use ports::warn_of_overlap;
 
 /// The MTU where there is no device to ask: Ethernet's.
 const DEFAULT_MTU: u32 = 1500;

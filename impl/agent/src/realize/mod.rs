@@ -9,4 +9,4 @@ mod tests;
 
 pub use realizer::{Busy, Latest, REALIZE_QUEUE, Realizer, Statistics};
 pub use state_files::StateFiles;
-pub use target::{Cleaning, MapDump, MapSummary, PacketCount, Sockets, Target, TargetError};
+pub use target::{Cleaning, EndedSockets, MapDump, MapSummary, PacketCount, Sockets, Target, TargetError};

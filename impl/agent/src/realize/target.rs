@@ -51,6 +51,21 @@ pub enum Sockets {
     Not(String),
 }
 
+/// What became of connections of sockets to backends that went, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedSockets {
+    /// Times that sockets were looked for.
+    pub passes: u64,
+    /// Sockets that were ended.
+    pub ended: u64,
+    /// Times that it failed.
+    pub failures: u64,
+    /// Why it failed last; or why it never works here.
+    pub reason: Option<String>,
+    /// Whether it never works here.
+    pub unsupported: bool,
+}
+
 /// What the cleaning of connection tables has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cleaning {
@@ -104,6 +119,9 @@ pub trait Target: 'static {
 
     /// Whether sockets are translated.
     fn sockets(&self) -> Sockets;
+
+    /// What became of connections of sockets to backends that went.
+    fn ended_sockets(&self) -> EndedSockets;
 
     /// The maps.
     fn maps(&self) -> Vec<MapSummary>;

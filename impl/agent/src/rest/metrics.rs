@@ -39,9 +39,12 @@ impl<T: Target> Api<T> {
     async fn families(&self) -> Result<Vec<MetricFamily>, Refused> {
         let mut snapshot = self.plane(of_plane).await?;
         // Metrics of the control plane are worth having without those of the datapath.
-        match self.target(|target| (target.packets(), target.maps(), target.cleaning())).await {
-            Ok((packets, maps, cleaning)) => {
+        let asked = self
+            .target(|target| (target.packets(), target.maps(), target.cleaning(), target.ended_sockets()));
+        match asked.await {
+            Ok((packets, maps, cleaning, ended_sockets)) => {
                 snapshot.cleaning = cleaning;
+                snapshot.ended_sockets = ended_sockets;
                 snapshot.packets = packets.unwrap_or_else(|error| {
                     tracing::warn!(error, "packets are not counted");
                     Vec::new()

@@ -13,7 +13,7 @@ use loadbalancer::{Algorithm, BackendState};
 use nix::unistd::{SysconfVar, gethostname, sysconf};
 
 use super::{Api, Refused, Reply, rfc3339};
-use crate::realize::{Sockets, Target};
+use crate::realize::{EndedSockets, Sockets, Target};
 
 /// Pages of the ring of events: 4 MiB, see the datapath.
 const RING_BYTES: u64 = 4 << 20;
@@ -70,6 +70,7 @@ impl<T: Target> Api<T> {
                 response.ipam = Some(ipam_status(&ipam));
                 response.controllers = self.controllers(&status);
                 response.controllers.push(controller("maps", 0, 0, &self.full_maps().await));
+                response.controllers.push(self.ended_sockets().await);
             }
             Err(refused) => {
                 let msg = refused.body.to_string();
@@ -159,6 +160,18 @@ impl<T: Target> Api<T> {
             Some(format!("{} holds {entries} of {}", map.name, map.max_entries))
         };
         maps.iter().filter(|map| map.max_entries > 0).filter_map(full).collect()
+    }
+
+    /// Connections of sockets to backends that went. One that could not be ended is told, and lies behind.
+    async fn ended_sockets(&self) -> ControllerStatus {
+        let EndedSockets { passes, failures, reason, unsupported, .. } =
+            self.target(|target| target.ended_sockets()).await.unwrap_or_default();
+        let (now, before) = if unsupported { (reason, None) } else { (None, reason) };
+        let mut controller = controller("end-sockets", passes, failures, now.as_slice());
+        if let (Some(runs), Some(before)) = (&mut controller.status, before) {
+            runs.last_failure_msg = before;
+        }
+        controller
     }
 
     /// The ring of events and those who listen.

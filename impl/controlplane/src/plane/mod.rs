@@ -18,7 +18,7 @@ use std::net::IpAddr;
 
 use identity::{IdentityRange, NumericIdentity};
 use ipnet::IpNet;
-use loadbalancer::LoadBalancer;
+use loadbalancer::{Frontend, LoadBalancer};
 
 use crate::config::{Config, ConfigError};
 use crate::deltas::{EndpointRow, EndpointState, NodeState};
@@ -63,6 +63,9 @@ pub struct ControlPlane {
     node: BTreeSet<IpAddr>,
     /// Services, with their rows.
     balancer: LoadBalancer,
+    /// Ids of frontends that were given back, and with which revision; none: the next. Others may have them when the targets
+    /// know them no more.
+    freed_ids: Vec<(Frontend, u16, Option<u64>)>,
     /// Pods whose `hostPort`s, or whose endpoint's addresses, may have changed.
     changed_pods: BTreeSet<PodKey>,
     /// Prefixes and endpoints that have no number for their labels, and why.
@@ -121,8 +124,8 @@ impl ControlPlane {
             rules: Rules::new(&config),
             cidrs: BTreeMap::new(),
             node: BTreeSet::new(),
-            balancer: LoadBalancer::new(config.services.clone())
-                .with_families(config.ipv4.is_some(), config.ipv6.is_some()),
+            balancer: services::balancer(&config),
+            freed_ids: Vec::new(),
             changed_pods: BTreeSet::new(),
             prefixes_without: BTreeMap::new(),
             endpoints_without: BTreeMap::new(),

@@ -59,6 +59,7 @@ impl ControlPlane {
         }
         let before = std::mem::take(&mut self.failures);
         self.failures = failures.into_iter().map(|failure| (failure.row, failure.reason)).collect();
+        self.release_freed();
         let named: BTreeSet<u16> =
             before.keys().chain(self.failures.keys()).filter_map(|row| self.endpoint_of(row)).collect();
         let concerned: Vec<u16> = named.union(&self.unsettled).copied().collect();
@@ -156,6 +157,7 @@ impl ControlPlane {
         for going in self.going.values_mut() {
             going.get_or_insert(revision);
         }
+        self.number_freed(revision);
     }
 
     /// Answers those whose revision is realized. New endpoints that could not be realized begin to go.

@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loadbalancer::{ApiService, BackendRow, EndpointSlice, Frontend, ObjectKey, Scope, Service, ServiceRow};
+use ipnet::IpNet;
+use loadbalancer::{
+    ApiService, BackendRow, EndpointSlice, Frontend, LoadBalancer, ObjectKey, Scope, Service, ServiceRow,
+};
 
 use super::ControlPlane;
 use super::realize::About;
+use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::event::{Failure, Row, Ticket};
 use crate::reply::{Answer, Notice, Refusal};
@@ -112,7 +116,27 @@ impl ControlPlane {
             let (what, reason) = (format!("{more} more"), "status lists them all".to_owned());
             self.notices.push(Notice::ServiceRefused { what, reason });
         }
+        self.freed_ids.extend(changes.freed.into_iter().map(|(frontend, id)| (frontend, id, None)));
         (delta(changes.frontends), delta(changes.backends))
+    }
+
+    /// What was given back is given back with this revision.
+    pub(super) fn number_freed(&mut self, revision: u64) {
+        self.freed_ids.iter_mut().for_each(|(.., at)| {
+            at.get_or_insert(revision);
+        });
+    }
+
+    /// Ids of frontends that the targets know no more are free.
+    pub(super) fn release_freed(&mut self) {
+        let failures = &self.failures;
+        let known = |(frontend, _, at): &(Frontend, u16, Option<u64>)| {
+            at.is_none_or(|at| at > self.realized) || failures.contains_key(&Row::Service(*frontend))
+        };
+        let (known, free): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.freed_ids).into_iter().partition(known);
+        self.freed_ids = known;
+        self.balancer.release(free.into_iter().map(|(_, id, _)| id));
     }
 
     /// The `hostPort`s of pods that have an endpoint here.
@@ -127,6 +151,19 @@ impl ControlPlane {
             self.balancer.set_host_ports(&ObjectKey { namespace, name }, ports);
         }
     }
+}
+
+/// Load balancing for the families that are on; pods of this node are local in any case.
+pub(super) fn balancer(config: &Config) -> LoadBalancer {
+    let mut services = config.services.clone();
+    let ipv4 = config.ipv4.map(|pods| IpNet::V4(pods.range));
+    let ipv6 = config.ipv6.map(|pods| IpNet::V6(pods.range));
+    for range in ipv4.into_iter().chain(ipv6) {
+        if !services.local.contains(&range) {
+            services.local.push(range);
+        }
+    }
+    LoadBalancer::new(services).with_families(config.ipv4.is_some(), config.ipv6.is_some())
 }
 
 fn frontend_of(service: &ApiService) -> Frontend {

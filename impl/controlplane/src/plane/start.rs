@@ -78,7 +78,13 @@ impl ControlPlane {
 
     pub(super) fn restore_failed(&mut self, id: u16, reason: String) {
         self.notices.push(Notice::RestoreFailed { id, reason: reason.clone() });
-        self.restore_failures.insert(id, reason);
+        match self.restore_failures.get_mut(&id) {
+            // Several things can be wrong with the node's file.
+            Some(known) if id == 0 => known.extend(["; ", &*reason]),
+            _ => {
+                self.restore_failures.insert(id, reason);
+            }
+        }
     }
 
     /// Everything is known.

@@ -95,6 +95,8 @@ fn apply_merged(target: &mut Desired, deltas: &Deltas) {
     let mut deltas = deltas.clone();
     deltas.endpoints.removals.retain(|key| target.endpoints.contains_key(key));
     deltas.ipcache.removals.retain(|key| target.ipcache.contains_key(key));
+    deltas.services.removals.retain(|key| target.services.contains_key(key));
+    deltas.backends.removals.retain(|key| target.backends.contains_key(key));
     deltas.state.removals.retain(|key| target.state.contains_key(key));
     for delta in &mut deltas.policy {
         let there = target.policy.get(&delta.endpoint);

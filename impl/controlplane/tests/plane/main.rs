@@ -10,4 +10,5 @@ mod policies;
 mod random;
 mod restore;
 mod scripts;
+mod services;
 mod world;

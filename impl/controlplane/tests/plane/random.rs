@@ -3,11 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use addr::{Port, Protocol};
 use controlplane::{
-    ConfigPatch, EndpointRef, Event, Family, IpamRequest, LabelChange, Namespace, Objects, Pod, Row,
+    ConfigPatch, Desired, EndpointRef, Event, Family, IpamRequest, LabelChange, Namespace, Objects, Pod, Row,
     SourceName, State,
 };
 use identity::{LabelArray, Labels};
+use loadbalancer::{
+    ApiService, EndpointConditions, EndpointSlice, FrontendKind, HostPort, ObjectKey, Restored, Service,
+    ServiceEndpoint, ServicePort, ServiceType, SlicePort, TrafficPolicy,
+};
 use policy::{EnforcementMode, Rule};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -38,6 +43,10 @@ pub enum Step {
     Remove(&'static str),
     /// Changes the mode.
     Mode(EnforcementMode),
+    /// Makes a service of the API with this id, at this of three addresses, with this backend.
+    Put(u16, u8, u8),
+    /// Deletes it.
+    Unput(u16),
     /// Gives an address.
     Allocate,
     /// Gives one back.
@@ -86,8 +95,11 @@ fn rule() -> impl Strategy<Value = RuleOf> {
 fn file() -> impl Strategy<Value = Step> {
     let pods = proptest::collection::vec((number(), select(&LABELS[..])), 0..3);
     let namespace = proptest::option::of(select(&LABELS[..]));
-    (select(&FILES[..]), proptest::collection::vec(rule(), 0..3), pods, namespace).prop_map(
-        |(file, rules, pods, namespace)| {
+    let services = proptest::collection::vec((1_u8..3, 1_u8..3), 0..2);
+    let slices = proptest::collection::vec((1_u8..3, 1_u8..3, any::<bool>(), number()), 0..3);
+    let rules = proptest::collection::vec(rule(), 0..3);
+    (select(&FILES[..]), rules, pods, namespace, services, slices).prop_map(
+        |(file, rules, pods, namespace, services, slices)| {
             let namespace = namespace.map(|label| Namespace {
                 name: "shop".to_owned(),
                 labels: BTreeMap::from([(label.to_owned(), "yes".to_owned())]),
@@ -96,7 +108,8 @@ fn file() -> impl Strategy<Value = Step> {
                 rules: rules.iter().map(RuleOf::rule).collect(),
                 pods: pods.iter().map(|(n, label)| pod(*n, label)).collect(),
                 namespaces: namespace.into_iter().collect(),
-                ..Objects::default()
+                services: services.iter().map(|(name, address)| service(*name, *address)).collect(),
+                slices: slices.iter().map(|(name, of, ready, n)| slice(*name, *of, *ready, *n)).collect(),
             };
             Step::File(file, objects)
         },
@@ -114,6 +127,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => (rule(), any::<bool>()).prop_map(|(rule, replace)| Step::Add(rule, replace)),
         1 => select(&LABELS[..]).prop_map(Step::Remove),
         1 => mode.prop_map(Step::Mode),
+        1 => (1_u16..5, 1_u8..4, number()).prop_map(|(id, address, n)| Step::Put(id, address, n)),
+        1 => (1_u16..5).prop_map(Step::Unput),
         1 => Just(Step::Allocate),
         1 => number().prop_map(Step::Release),
         4 => proptest::option::weighted(0.3, any::<Index>()).prop_map(Step::Realize),
@@ -144,7 +159,51 @@ pub fn pod(n: u8, label: &str) -> Pod {
         labels: BTreeMap::from([(label.to_owned(), String::new())]),
         service_account: None,
         named_ports: Vec::new(),
-        host_ports: Vec::new(),
+        host_ports: vec![HostPort {
+            address: None,
+            port: port(8000 + u16::from(n) % 2),
+            protocol: Protocol::Tcp,
+            container_port: port(80),
+        }],
+    }
+}
+
+fn port(number: u16) -> Port {
+    Port::new(number).unwrap()
+}
+
+fn key(name: String) -> ObjectKey {
+    ObjectKey { namespace: "shop".to_owned(), name }
+}
+
+fn service(name: u8, address: u8) -> Service {
+    Service {
+        key: key(format!("s{name}")),
+        kind: ServiceType::ClusterIp,
+        cluster_ips: vec![[10, 96, 0, address].into()],
+        external_ips: vec![[198, 51, 100, name].into()],
+        load_balancer_ips: Vec::new(),
+        ports: vec![ServicePort {
+            name: String::new(),
+            protocol: Protocol::Tcp,
+            port: port(80),
+            node_port: None,
+        }],
+        affinity_timeout_s: None,
+        internal_policy: TrafficPolicy::Cluster,
+        external_policy: TrafficPolicy::Local,
+        publish_not_ready: false,
+    }
+}
+
+fn slice(name: u8, of: u8, ready: bool, n: u8) -> EndpointSlice {
+    let conditions = EndpointConditions { ready, serving: true, terminating: !ready };
+    EndpointSlice {
+        key: key(format!("e{name}")),
+        service: format!("s{of}"),
+        endpoints: vec![ServiceEndpoint { addresses: vec![[10, n % 2, 0, n].into()], conditions }],
+        ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: port(8080) }],
+        mirrored: false,
     }
 }
 
@@ -178,6 +237,17 @@ pub fn take(world: &mut World, step: &Step) {
             ticket,
             patch: ConfigPatch { enforcement: Some(*mode), ..ConfigPatch::default() },
         },
+        Step::Put(id, address, n) => {
+            let service = ApiService {
+                id: *id,
+                address: [10, 96, 0, *address].into(),
+                port: port(80),
+                protocol: Protocol::Tcp,
+                backends: vec![([10, 0, 0, *n].into(), port(8080))],
+            };
+            Event::ServicePut { ticket, service }
+        }
+        Step::Unput(id) => Event::ServiceDelete { ticket, id: *id },
         Step::Allocate => {
             let request =
                 IpamRequest::Allocate { family: Some(Family::Ipv4), owner: "x".to_owned(), expires: true };
@@ -225,9 +295,26 @@ fn check(world: &World) {
     for (identity, references) in &known {
         assert_eq!(held.get(identity).copied().unwrap_or(0), *references, "identity {identity}");
     }
+    let slots = world.target.services.values().flat_map(|row| &row.slots);
+    for id in slots {
+        assert!(world.target.backends.contains_key(id), "no backend {id}");
+    }
+    for service in &world.target.node.services {
+        assert!(
+            world.target.services.values().any(|row| row.id == service.id && row.kind == FrontendKind::Api)
+        );
+    }
     let named = world.target.policy.values().flat_map(|map| map.keys().map(|key| key.identity));
     for identity in named.chain(world.target.ipcache.values().map(|row| row.identity)) {
         assert!(identity == 0 || known.contains_key(&identity), "identity {identity} is not in use");
+    }
+}
+
+/// As they are read from the kernel.
+pub fn ids_of(tables: &Desired) -> Restored {
+    Restored {
+        frontends: tables.services.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
+        backends: tables.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
     }
 }
 
@@ -242,6 +329,7 @@ fn check_restart(world: &World, files: &BTreeMap<&'static str, Event>) {
         again.send(Event::Restored(state.clone()));
     }
     again.send(Event::RestoredNode(world.target.node.clone()));
+    again.send(Event::RestoredServices(ids_of(&world.target)));
     for event in files.values() {
         again.send(event.clone());
     }
@@ -251,6 +339,7 @@ fn check_restart(world: &World, files: &BTreeMap<&'static str, Event>) {
     assert_eq!(again.target.ipcache, world.target.ipcache);
     assert_eq!(again.target.state, world.target.state);
     assert_eq!(again.target.node, world.target.node);
+    assert_eq!(ids_of(&again.target), ids_of(&world.target));
     assert_eq!(dump(&again.plane), dump(&world.plane));
     assert!(again.plane.status().restore_failures.is_empty());
 }

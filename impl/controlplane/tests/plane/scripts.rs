@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use controlplane::{EndpointRef, EndpointRequest, Event, NamedPort, Namespace, Objects, Pod};
 use identity::Labels;
+use loadbalancer::{ApiService, kubernetes};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,6 +34,8 @@ enum Step {
     File(File),
     /// `policy import`.
     Import(String),
+    /// `PUT /service/{id}`.
+    Service(ApiService),
     /// The addresses of the node.
     Node(Vec<IpAddr>),
 }
@@ -65,6 +68,9 @@ fn objects(text: &str) -> Objects {
                 name: text_of(&document["metadata"]["name"]),
                 labels: map(&document["metadata"]["labels"]),
             }),
+            Some("Service") => objects.services.push(kubernetes::service(&document).unwrap()),
+            Some("EndpointSlice") => objects.slices.push(kubernetes::endpoint_slice(&document).unwrap()),
+            Some("Endpoints") => objects.slices.extend(kubernetes::endpoints(&document).unwrap()),
             _ => objects.rules.extend(policy::kubernetes::policy_of(&document).unwrap().unwrap().rules),
         }
     }
@@ -84,12 +90,13 @@ fn pod(document: &Value) -> Pod {
     let containers = document["spec"]["containers"].as_array().into_iter().flatten();
     let ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
     Pod {
-        host_ports: Vec::new(),
+        host_ports: kubernetes::pod_host_ports(document).unwrap(),
         namespace: text_of(&document["metadata"]["namespace"]),
         name: text_of(&document["metadata"]["name"]),
         labels: map(&document["metadata"]["labels"]),
         service_account: document["spec"]["serviceAccountName"].as_str().map(str::to_owned),
         named_ports: ports
+            .filter(|port| port["name"].is_string())
             .map(|port| NamedPort {
                 name: text_of(&port["name"]),
                 protocol: port["protocol"].as_str().unwrap_or("TCP").parse().unwrap(),
@@ -117,6 +124,7 @@ fn take(world: &mut World, step: &Step) {
         Step::Import(json) => {
             Event::PolicyAdd { ticket, rules: policy::parse_rules_json(json).unwrap(), replace: false }
         }
+        Step::Service(service) => Event::ServicePut { ticket, service: service.clone() },
         Step::Node(addresses) => Event::NodeAddresses(addresses.clone()),
     };
     world.send(event);
@@ -156,6 +164,21 @@ fn a_rule_with_prefixes_speaks_of_the_world_and_of_no_pod() {
 #[test]
 fn named_ports_mean_what_the_pod_calls_so() {
     run(include_str!("scripts/named-ports.yaml"));
+}
+
+#[test]
+fn a_service_has_the_backends_of_its_slices_in_whatever_file_they_are() {
+    run(include_str!("scripts/services.yaml"));
+}
+
+#[test]
+fn a_node_port_and_a_host_port_are_at_the_addresses_of_the_node() {
+    run(include_str!("scripts/node-ports.yaml"));
+}
+
+#[test]
+fn of_two_that_want_a_frontend_one_has_it_and_the_other_is_listed() {
+    run(include_str!("scripts/contested.yaml"));
 }
 
 #[test]

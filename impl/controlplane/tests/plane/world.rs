@@ -12,6 +12,7 @@ use controlplane::{
     Notice, Objects, PodRange, Reply, Row, SourceName, Ticket, Timestamp,
 };
 use identity::{FixedIdentities, LabelFilter, Labels};
+use loadbalancer::BackendState;
 use policy::{Direction, EnforcementMode, MapState, PolicyDelta, Rule};
 
 /// What an agent has around its control plane.
@@ -282,6 +283,20 @@ pub fn dump(plane: &ControlPlane) -> String {
     }
     for (prefix, row) in &desired.ipcache {
         lines.insert(format!("ipcache {prefix} = {}", name(row.identity)));
+    }
+    for (frontend, row) in &desired.services {
+        let backends: BTreeSet<String> =
+            row.slots.iter().map(|id| desired.backends[id].address.socket().to_string()).collect();
+        let backends: Vec<String> = backends.into_iter().collect();
+        let line = format!("service {frontend} {} {} = {}", row.kind.as_str(), row.owner, backends.join(" "));
+        lines.insert(line.trim_end().to_owned());
+    }
+    for row in desired.backends.values() {
+        let ends = if row.state == BackendState::Terminating { " ends" } else { "" };
+        lines.insert(format!("backend {}{ends}", row.address));
+    }
+    for (what, why) in plane.status().services_refused {
+        lines.insert(format!("refused {what}: {why}"));
     }
     for file in desired.state.values() {
         lines.insert(format!("state {}", file.container_id));

@@ -11,6 +11,7 @@ use libbpf_rs::{MapCore, MapHandle, MapType};
 use maps::{BpfMap, Bytes, MapError, WriteMode, copy_rows, names};
 
 use super::program::{failed, is_internal, load_open, open, unpin};
+use super::sizes::size_option;
 use super::{HOST, Image, LXC, MapSizes, SOCK};
 use crate::DatapathError;
 
@@ -177,7 +178,7 @@ impl MapSet {
         old: Option<MapHandle>,
     ) -> Result<(), DatapathError> {
         if let Some(old) = old {
-            copy_rows(&name, &old, &handle, WriteMode::Any)?;
+            copy_rows(&name, &old, &handle, WriteMode::Any).map_err(|error| too_small(&name, error))?;
             self.superseded.push((name.clone(), old));
         }
         if let Some(directory) = &self.directory {
@@ -254,6 +255,14 @@ pub(crate) fn pin_in_place(handle: &mut MapHandle, pin: &Path) -> Result<(), Dat
         log: String::new(),
     })?;
     fs::rename(next, pin).map_err(|source| file("rename to", pin, source))
+}
+
+/// A table of services that would lose rows on which others build.
+fn too_small(name: &str, error: MapError) -> DatapathError {
+    match size_option(name) {
+        Some(option) if error.is_full() => DatapathError::TooSmall { map: name.into(), option },
+        _ => error.into(),
+    }
 }
 
 /// What is not missed when it is lost: counters, events on their way, ports of datagrams in flight.

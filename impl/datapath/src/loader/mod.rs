@@ -17,6 +17,7 @@ pub(crate) use log::listen;
 pub use map_set::MapSet;
 pub(crate) use map_set::{file, pin_in_place, remove_if_there};
 pub use program::{Loaded, load_host, load_lxc, load_sock};
+pub(crate) use sizes::size_option;
 pub use sizes::{MapSizes, ServiceSizes};
 pub use sockets::{attach_sockets, detach_sockets};
 

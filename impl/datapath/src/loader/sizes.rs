@@ -56,6 +56,16 @@ impl ServiceSizes {
     }
 }
 
+/// The option that says how large a table of services is.
+pub fn size_option(name: &str) -> Option<&'static str> {
+    match name {
+        names::LB4_SERVICES | names::LB6_SERVICES | names::LB_AFFINITY => Some("--bpf-lb-map-max"),
+        names::LB_SLOTS => Some("--bpf-lb-slot-map-max"),
+        names::LB4_BACKENDS | names::LB6_BACKENDS => Some("--bpf-lb-backend-map-max"),
+        _ => None,
+    }
+}
+
 /// Tables that grow with the services that there are, whatever `--preallocate-bpf-maps` says: they could hold a hundred
 /// times what most nodes have.
 fn grows(name: &str) -> bool {

@@ -5,13 +5,16 @@ mod known;
 mod realize;
 mod resync;
 mod tables;
+mod terminate;
 
 use loadbalancer::Restored;
-use maps::LbConfig;
+use maps::{LbConfig, names};
 
 pub use known::Known;
 pub use tables::ServiceTables;
+pub use terminate::SocketTotals;
 
+use self::terminate::Terminator;
 use crate::loader::{MapSet, attach_sockets, detach_sockets, load_sock};
 use crate::{Datapath, DatapathError};
 
@@ -20,6 +23,8 @@ use crate::{Datapath, DatapathError};
 pub struct Services {
     tables: ServiceTables,
     known: Known,
+    /// None where sockets are not translated.
+    terminator: Option<Terminator>,
 }
 
 impl Services {
@@ -30,7 +35,7 @@ impl Services {
     pub fn open(maps: &MapSet) -> Result<Self, DatapathError> {
         let tables = ServiceTables::open(maps)?;
         let known = tables.load()?;
-        Ok(Self { tables, known })
+        Ok(Self { tables, known, terminator: None })
     }
 
     /// What the kernel has.
@@ -56,6 +61,27 @@ impl Datapath {
         })
     }
 
+    /// How many rows a map of services has, if that is known.
+    pub(crate) fn service_entries(&self, map: &str) -> Option<u64> {
+        let known = self.services.as_ref()?.known();
+        let of_family =
+            |ipv6: bool| known.frontends().keys().filter(|key| key.address.is_ipv6() == ipv6).count();
+        let backends = |ipv6: bool| {
+            known.backends().values().filter(|backend| backend.address.is_ipv6() == ipv6).count()
+        };
+        let count = match map {
+            names::LB4_SERVICES => of_family(false),
+            names::LB6_SERVICES => of_family(true),
+            names::LB4_BACKENDS => backends(false),
+            names::LB6_BACKENDS => backends(true),
+            names::LB_SLOTS => return Some(known.slots_count()),
+            names::LB4_REVERSE_NAT => known.ids_with_reverse(false).len(),
+            names::LB6_REVERSE_NAT => known.ids_with_reverse(true).len(),
+            _ => return None,
+        };
+        Some(count as u64)
+    }
+
     /// Whether sockets are translated; otherwise why not, and packets are.
     ///
     /// # Errors
@@ -78,6 +104,18 @@ impl Datapath {
         let attached =
             load_sock(&self.maps, lb_config).and_then(|loaded| attach_sockets(&loaded, &cgroup, &links));
         self.socket_translation = attached.map_err(|error| error.to_string());
-        if self.socket_translation.is_err() { detach_sockets(&links) } else { Ok(()) }
+        if self.socket_translation.is_err() {
+            return detach_sockets(&links);
+        }
+        if let Some(services) = &mut self.services {
+            services.terminator = Some(Terminator::start(&self.maps)?);
+        }
+        Ok(())
+    }
+
+    /// What became of connections to backends that went, where sockets are translated.
+    pub fn socket_totals(&self) -> SocketTotals {
+        let terminator = self.services.as_ref().and_then(|services| services.terminator.as_ref());
+        terminator.map(Terminator::totals).unwrap_or_default()
     }
 }

@@ -140,6 +140,9 @@ impl Services {
         }
         for (id, address) in rows.iter().filter(|(id, _)| !round.backend_failed(*id)) {
             self.known.set_backend(*id, *address);
+            if let Some(terminator) = &self.terminator {
+                terminator.backend_came(address);
+            }
         }
     }
 
@@ -190,6 +193,7 @@ impl Services {
             ((row.count as usize) > wanted).then_some((owner, LbFrontend { count: wanted as u32, ..row }))
         });
         self.write_frontends(rows.collect(), round);
+        self.trim_all(ids, round);
     }
 
     /// The backends that are to be in an id's slots, as far as they are there.
@@ -325,10 +329,16 @@ impl Services {
         for (id, reason) in self.tables.remove_backends(&rows) {
             round.fail_backend_removal(id, &reason);
         }
-        for (id, address) in rows.iter().filter(|(id, _)| !round.backend_removal_failed(*id)) {
+        rows.retain(|(id, _)| !round.backend_removal_failed(*id));
+        for (id, address) in &rows {
             if self.known.backend(*id) == Some(*address) {
                 self.known.remove_backend(*id);
             }
+        }
+        if let Some(terminator) = &self.terminator {
+            // One that has got another id is there all the same.
+            let gone = rows.iter().map(|(_, address)| *address);
+            terminator.backends_went(gone.filter(|address| self.known.backend_at(address).is_none()));
         }
     }
 }

@@ -13,7 +13,7 @@ use maps::{
 
 use super::Known;
 use crate::DatapathError;
-use crate::loader::MapSet;
+use crate::loader::{MapSet, size_option};
 
 fn words6(address: IpAddr) -> [Be32; 4] {
     EndpointKey::from(address).ip
@@ -104,7 +104,7 @@ macro_rules! by_family {
     };
 }
 
-by_family!(V4, LbKey4, LbBackend4, LbReverse4, |address| Be32::from(address));
+by_family!(V4, LbKey4, LbBackend4, LbReverse4, Be32::from);
 by_family!(V6, LbKey6, LbBackend6, LbReverse6, |address| words6(IpAddr::V6(address)));
 
 /// What was refused, and why.
@@ -119,14 +119,14 @@ struct FamilyTables<K, B, R> {
 }
 
 /// What went wrong with a map of services: when it is full, the option that makes it larger.
-pub fn reason(error: &MapError) -> String {
-    let MapError::Full { map, .. } = error else { return error.to_string() };
-    let option = match map.as_str() {
-        names::LB_SLOTS => "--bpf-lb-slot-map-max",
-        names::LB4_BACKENDS | names::LB6_BACKENDS => "--bpf-lb-backend-map-max",
-        _ => "--bpf-lb-map-max",
-    };
-    format!("{error}: raise {option}")
+fn reason(error: &MapError) -> String {
+    match error {
+        MapError::Full { map, .. } => match size_option(map) {
+            Some(option) => format!("{error}: raise {option}"),
+            None => error.to_string(),
+        },
+        _ => error.to_string(),
+    }
 }
 
 /// Writes rows, and returns the names of those that were refused.

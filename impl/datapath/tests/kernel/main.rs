@@ -6,4 +6,5 @@ mod connections;
 mod loader;
 mod node;
 mod restart;
+mod services;
 mod sockets;

@@ -36,6 +36,12 @@ fn a_service_has_the_id_that_its_user_says() {
     assert_eq!(world.balancer.api(), [api(77, "203.0.113.1", &["10.0.0.6"])]);
     assert_eq!(world.balancer.delete_api(77), Some(api(77, "203.0.113.1", &["10.0.0.6"])));
     assert_eq!(world.balancer.delete_api(77), None);
+    let freed = world.balancer.changes().freed;
+    assert_eq!(freed.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [77]);
+    let early = world.balancer.put_api(api(77, "203.0.113.2", &[])).unwrap_err();
+    assert_eq!(fault(early), "id: 77 is still being given back: try again");
+    world.balancer.release([77]);
+    world = World { balancer: world.balancer, ..World::node() };
     world.decide();
     assert_eq!(world.dump(), "");
     assert_eq!(world.balancer.put_api(api(77, "203.0.113.2", &[])), Ok(true));

@@ -84,7 +84,13 @@ fn when_all_ids_are_in_use_the_next_frontend_waits_for_one() {
     );
     world.apply(&web(9));
     assert_eq!(world.balancer.refused().len(), 2);
-    world.apply(&many("a", 65_000));
+    world.take(&many("a", 65_000));
+    let freed = world.balancer.changes().freed;
+    assert_eq!(freed.len(), 534);
+    assert!(world.balancer.changes().is_empty(), "not before nobody knows them any more");
+    world.balancer.release(freed.into_iter().map(|(_, id)| id));
+    world.frontends = world.balancer.frontends().clone();
+    world.decide();
     assert_eq!(world.frontends.len(), 65_002);
     assert!(world.balancer.refused().is_empty());
     assert_eq!(world.lines("s9"), "10.96.0.9:80/TCP ClusterIP shop/s9:http =\n");

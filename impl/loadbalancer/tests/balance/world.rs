@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use loadbalancer::{
-    Algorithm, BackendRow, BackendState, Changes, Config, Frontend, LoadBalancer, ObjectKey, Scope,
-    ServiceRow, kubernetes,
+    Algorithm, BackendRow, BackendState, Changes, Config, Frontend, FrontendKind, LoadBalancer, ObjectKey,
+    Scope, ServiceRow, kubernetes,
 };
 use serde_json::Value;
 
@@ -16,6 +16,9 @@ pub struct World {
     pub frontends: BTreeMap<Frontend, ServiceRow>,
     pub backends: BTreeMap<u32, BackendRow>,
     pub refused: Vec<(String, String)>,
+    /// Whether the API was asked since it was last told: then a frontend may have gone, lost its id to a service of the API,
+    /// and be there again.
+    pub asked: bool,
 }
 
 /// A node with pods in `10.0.0.0/24` and `fd00::/112`.
@@ -69,6 +72,7 @@ impl World {
             frontends: BTreeMap::new(),
             backends: BTreeMap::new(),
             refused: Vec::new(),
+            asked: false,
         }
     }
 
@@ -135,19 +139,33 @@ impl World {
     pub fn decide(&mut self) -> Changes {
         let changes = self.balancer.changes();
         for (frontend, row) in &changes.frontends {
-            assert_ne!(self.frontends.get(frontend), row.as_ref(), "{frontend} is told and did not change");
+            let before = self.frontends.get(frontend);
+            assert_ne!(before, row.as_ref(), "{frontend} is told and did not change");
+            if let (Some(before), Some(row), false) = (before, row, self.asked) {
+                check_change(before, row);
+            }
             match row {
                 Some(row) => self.frontends.insert(*frontend, row.clone()),
                 None => self.frontends.remove(frontend),
             };
         }
         for (id, row) in &changes.backends {
-            assert_ne!(self.backends.get(id), row.as_ref(), "backend {id} is told and did not change");
+            let before = self.backends.get(id);
+            assert_ne!(before, row.as_ref(), "backend {id} is told and did not change");
+            if let (Some(before), Some(row)) = (before, row) {
+                assert_eq!(before.address, row.address, "backend {id} is another now");
+            }
             match row {
                 Some(row) => self.backends.insert(*id, *row),
                 None => self.backends.remove(id),
             };
         }
+        self.asked = false;
+        let in_use: BTreeSet<u16> = self.frontends.values().map(|row| row.id).collect();
+        for (frontend, id) in &changes.freed {
+            assert!(!in_use.contains(id), "id {id} of {frontend} is freed and in use");
+        }
+        self.balancer.release(changes.freed.iter().map(|(_, id)| *id));
         self.refused.extend(changes.refused.iter().cloned());
         assert_eq!(&self.frontends, self.balancer.frontends());
         assert_eq!(&self.backends, self.balancer.backends());
@@ -212,5 +230,20 @@ impl World {
     pub fn row(&self, frontend: &str) -> &ServiceRow {
         let found = self.frontends.iter().find(|(one, _)| one.to_string() == frontend);
         found.unwrap_or_else(|| panic!("no frontend {frontend} in\n{}", self.dump())).1
+    }
+}
+
+/// A frontend that stays has its id, and of its slots few are written.
+fn check_change(before: &ServiceRow, row: &ServiceRow) {
+    if [before.kind, row.kind].contains(&FrontendKind::Api) {
+        return;
+    }
+    assert_eq!(before.id, row.id);
+    let each_once = |row: &ServiceRow| row.slots.iter().collect::<BTreeSet<_>>().len() == row.slots.len();
+    if each_once(before) && each_once(row) {
+        let gone = before.slots.iter().filter(|id| !row.slots.contains(id)).count();
+        let new = row.slots.iter().filter(|id| !before.slots.contains(id)).count();
+        let written = before.slots.iter().zip(&row.slots).filter(|(before, now)| before != now).count();
+        assert!(written <= gone + new, "{:?} became {:?}", before.slots, row.slots);
     }
 }

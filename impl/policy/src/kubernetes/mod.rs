@@ -16,7 +16,7 @@ use crate::error::{Feature, ParseError};
 use crate::object::read_from_objects;
 use crate::rule::{Rule, from_value};
 
-pub use documents::{MAX_DOCUMENTS, MAX_DOCUMENTS_BYTES, documents};
+pub use documents::{MAX_DOCUMENTS, MAX_DOCUMENTS_BYTES, documents, each_document};
 
 read_from_objects!(Metadata);
 
