@@ -39,6 +39,8 @@ pub enum Capability {
     Extension(Extension),
     /// Sets `hash:ip` and `hash:net`, and the program that makes them.
     IpSet,
+    /// The kernel's load balancer.
+    Ipvs,
     /// A CNI plugin.
     Plugin(&'static str),
     /// Programs that are attached to a link, by TCX or by clsact.
@@ -186,6 +188,7 @@ impl Probe {
                 let (table, rule) = extension.sample();
                 return self.attempt_rule(&scratch, table, rule, extension.option());
             }
+            Capability::Ipvs => return crate::rules::ipvs::check(&scratch),
             Capability::BridgeNetfilter => return bridge_netfilter(&scratch),
             Capability::Classifier => return bpf::hook(&scratch).map(drop),
             Capability::ControlGroup => return attempt_cgroup(),

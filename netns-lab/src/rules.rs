@@ -3,6 +3,7 @@
 
 pub mod calico;
 pub mod flannel;
+pub mod ipvs;
 pub mod kube_proxy;
 
 use std::fmt;
@@ -48,6 +49,14 @@ pub enum RulesError {
     /// The namespace.
     #[error(transparent)]
     NetNs(#[from] NetNsError),
+    /// A virtual server.
+    #[error("IPVS: {what}: {source}")]
+    Ipvs {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
 }
 
 struct At<'a>(&'a Option<(usize, String)>);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use netlink::NetNs;
 use netns_lab::agent::BINARY_VARIABLE;
-use netns_lab::lab::{Listed, ProcessState, STATE_DIR, Scope, list, sweep};
+use netns_lab::lab::{Listed, ProcessState, STATE_DIR, Scope, control_groups, list, sweep};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netns-lab");
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -54,6 +54,8 @@ fn left_of(lab: &str, processes: &[ProcessState]) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let inside = format!("{STATE_DIR}/{lab}/");
     left.extend(mounts.lines().filter(|line| line.contains(&inside)).map(String::from));
+    let groups = control_groups().into_iter().map(|path| path.display().to_string());
+    left.extend(groups.filter(|path| path.contains(&format!("/{lab}-"))));
     if Path::new(STATE_DIR).join(lab).exists() {
         left.push(STATE_DIR.into());
     }
@@ -95,6 +97,8 @@ fn an_agent_dies_with_its_owner_and_the_rest_of_its_lab_is_swept() {
     eventually("the agent outlives its owner", || processes.iter().all(|process| !process.runs()));
     sweep(Scope::Dead);
     assert_eq!(left_of(&found.name, &processes), [""; 0]);
+    let own = format!("/clab.{}.", owner.id());
+    assert!(control_groups().iter().all(|path| !path.display().to_string().contains(&own)));
 }
 
 #[test]
@@ -105,7 +109,8 @@ fn an_agent_that_up_leaves_standing_runs_until_its_lab_is_cleaned() {
     let (_, rest) = out.split_once("It stays until `cargo xtask lab clean ").expect(&out);
     let name = rest.trim_end_matches("`.\n");
     let kept = list().unwrap().into_iter().find(|lab| lab.name == name).unwrap();
-    let processes = kept.state.unwrap().processes;
+    let state = kept.state.unwrap();
+    let processes = state.processes;
     let alone = matches!(&processes[..], [agent] if agent.runs());
     let swept = sweep(Scope::Dead);
     let answers = Command::new(agent())
@@ -119,6 +124,8 @@ fn an_agent_that_up_leaves_standing_runs_until_its_lab_is_cleaned() {
     assert!(answers.status.success(), "{}", text(&answers.stderr));
     assert!(cleaned.status.success(), "{}", text(&cleaned.stderr));
     assert_eq!(left_of(name, &processes), [""; 0]);
+    let own = format!("/clab.{}.", state.owner_pid);
+    assert!(control_groups().iter().all(|path| !path.display().to_string().contains(&own)));
 }
 
 #[test]

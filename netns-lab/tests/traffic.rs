@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use netns_lab::lab::Lab;
+use netns_lab::lab::{ControlGroup, Lab};
 use netns_lab::pair::Pair;
 use netns_lab::plan::{Phase, Placement, WorkloadKind, WorkloadSpec};
 use netns_lab::record::Cell;
@@ -96,6 +96,44 @@ fn plausible_cells(phase: &Phase) -> Vec<Cell> {
         }
     }
     outcome.cells
+}
+
+#[test]
+fn subjects_of_several_control_groups_are_measured_as_one() {
+    let lab = lab();
+    let (veth, loopback) = (built(&lab, "veth"), built(&lab, "loopback"));
+    let groups = ["a", "b"].map(|place| ControlGroup::create(&lab, place).unwrap());
+    let of = |built: &Built, group: Option<&ControlGroup>| {
+        let pair = built.pair();
+        Pair {
+            client: pair.client.try_clone().unwrap(),
+            server: pair.server.try_clone().unwrap(),
+            seat: group.map(|group| group.seat().clone()),
+            client_interface: pair.client_interface.clone(),
+            ..*pair
+        }
+    };
+    // Of the last two, who have one group, the ports are the same: they are in different namespaces.
+    let pairs = [of(&veth, None), of(&veth, Some(&groups[0])), of(&loopback, Some(&groups[0]))];
+    for pair in &pairs[1..] {
+        let inside = pair.client_origin().run(|| fs::read_to_string("/proc/thread-self/cgroup")).unwrap();
+        assert!(inside.unwrap().trim_end().ends_with("-a"));
+    }
+    for kind in [WorkloadKind::TcpRr, WorkloadKind::TcpCrr, WorkloadKind::UdpRr] {
+        let mut phase = phase(kind, 1, 1, 10, 3);
+        phase.workload.connections = 2;
+        // The first two share a server's address, so they take their turns alone.
+        for pairs in [&pairs[..1], &pairs[1..]] {
+            let subjects: Vec<_> = pairs.iter().map(|pair| Measured { name: "x", pair }).collect();
+            let outcome = run(&phase, &subjects, &mut |_| {}).unwrap();
+            assert_eq!(outcome.failed, [], "{kind}");
+            assert!(outcome.cells.iter().all(|cell| cell.slices.len() == 3), "{kind}");
+            assert_eq!(outcome.cells.len(), pairs.len());
+        }
+        let mixed =
+            [Measured { name: "veth", pair: &pairs[0] }, Measured { name: "loopback", pair: &pairs[2] }];
+        assert_eq!(run(&phase, &mixed, &mut |_| {}).unwrap().cells.len(), 2);
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! application, from a CIDR, and it sends to the one before. A hundred of the applications have an endpoint on the node,
 //! as many as Kubernetes puts on one by default (110 pods).
 
+pub mod services;
+
 use identity::{LabelArray, Labels, NumericIdentity, cidr};
 use policy::{Endpoint, Options, Repository, Resolver, Rule, parse_rules_json};
 

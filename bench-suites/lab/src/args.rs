@@ -95,9 +95,13 @@ impl Suite {
     /// Its subjects, and series of them: the direct row by the same agent is one of them.
     fn subjects(self) -> &'static [&'static str] {
         match self {
-            Self::Services => {
-                &["ciliate-veth", "ciliate-service", "ciliate-service-packet", "kube-proxy-like"]
-            }
+            Self::Services => &[
+                "ciliate-veth",
+                "ciliate-service",
+                "ciliate-service-packet",
+                "kube-proxy-like",
+                "kube-proxy-ipvs-like",
+            ],
         }
     }
 

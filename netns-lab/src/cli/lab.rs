@@ -112,6 +112,11 @@ fn describe(lab: &Lab, built: &mut Built) -> io::Result<()> {
             agent.log().display()
         )?;
         writeln!(out, "It takes manifests in {}.", agent.policy_dir().display())?;
+        writeln!(
+            out,
+            "A shell whose sockets it translates: echo $$ > {}/cgroup.procs",
+            agent.seat().path().display()
+        )?;
     }
     let pair = built.pair();
     match pair.dial_port {

@@ -265,25 +265,29 @@ fn home(root: &Path, own: &str) -> Option<PathBuf> {
     Some(if path.is_empty() { root.into() } else { root.join(path) })
 }
 
-/// Removes the groups of a lab.
+/// Removes the groups of a lab, and that of its process if it has died and nothing else is in it.
 pub(super) fn take_down(lab: &str) -> Result<(), LabError> {
     for domain in domains() {
-        for group in children(&domain).unwrap_or_default() {
-            if group.file_name().and_then(|name| lab_of(name.to_str()?)) == Some(lab) {
-                remove(&group)?;
-            }
+        let of_lab = |group: &PathBuf| group.file_name().and_then(|name| lab_of(name.to_str()?)) == Some(lab);
+        let (go, stay): (Vec<PathBuf>, _) =
+            children(&domain).unwrap_or_default().into_iter().partition(of_lab);
+        go.iter().try_for_each(|group| remove(group))?;
+        if !go.is_empty() && stay.is_empty() && is_left(&domain) {
+            remove(&domain)?;
         }
     }
     Ok(())
 }
 
+/// Whether the process of a domain has died.
+fn is_left(domain: &Path) -> bool {
+    let owner = domain.file_name().and_then(|name| owner_of(name.to_str()?));
+    owner.is_some_and(|(pid, ticks)| start_ticks(pid) != Some(ticks))
+}
+
 /// Removes what processes that have died have left, but for the groups of these labs.
 pub(super) fn sweep(left: &[String]) -> Result<(), LabError> {
-    for domain in domains() {
-        let owner = domain.file_name().and_then(|name| owner_of(name.to_str()?));
-        if owner.is_none_or(|(pid, ticks)| start_ticks(pid) == Some(ticks)) {
-            continue;
-        }
+    for domain in domains().into_iter().filter(|domain| is_left(domain)) {
         let (stay, go): (Vec<PathBuf>, _) =
             children(&domain).unwrap_or_default().into_iter().partition(|group| {
                 let lab = group.file_name().and_then(|name| lab_of(name.to_str()?));
@@ -295,6 +299,13 @@ pub(super) fn sweep(left: &[String]) -> Result<(), LabError> {
         }
     }
     Ok(())
+}
+
+/// The directories of all control groups of labs on this machine: those of processes, and those of nodes beneath them.
+pub fn control_groups() -> Vec<PathBuf> {
+    let domains = domains();
+    let nodes: Vec<_> = domains.iter().flat_map(|domain| children(domain).unwrap_or_default()).collect();
+    [domains, nodes].concat()
 }
 
 /// The groups of processes that have or had labs. Where there is no hierarchy there are none.

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub(crate) use cgroup::attempt as attempt_cgroup;
-pub use cgroup::{ControlGroup, Origin, Seat};
+pub use cgroup::{ControlGroup, Origin, Seat, control_groups};
 pub use link::{LinkSide, connect};
 pub use mounts::BpfFs;
 pub use namespace::{Namespace, Node, Pod};

@@ -54,7 +54,7 @@ pub fn rules(services: u32, pods: Ipv4Net, backend: Ipv4Addr, port: u16) -> Stri
 }
 
 /// A pod of another node: `10.245.0.0/16`.
-fn elsewhere(number: u32) -> Ipv4Addr {
+pub(super) fn elsewhere(number: u32) -> Ipv4Addr {
     let [_, _, high, low] = (number % 65_536).to_be_bytes();
     Ipv4Addr::new(10, 245, high, low)
 }

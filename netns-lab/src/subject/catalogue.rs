@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The list of subjects, with what each passes and needs.
 
-use super::{Builder, SubjectSpec, calico, ciliate, direct, kube_proxy, plugins, routed, vxlan};
+use super::{Builder, SubjectSpec, calico, ciliate, direct, ipvs, kube_proxy, plugins, routed, vxlan};
 use crate::plan::{BASELINE, BASELINE_AGAIN, WorkloadKind};
 use crate::probe::{Capability, Extension, Table};
 use crate::record::Scale;
@@ -44,6 +44,21 @@ const CALICO: [Capability; 13] = [
     Capability::Extension(Extension::SetMark),
     Capability::Extension(Extension::SetMatch),
     Capability::Extension(Extension::RpFilter),
+    Capability::Extension(Extension::Masquerade),
+];
+
+const KUBE_PROXY_IPVS: [Capability; 12] = [
+    Capability::Veth,
+    Capability::Ipvs,
+    Capability::IpSet,
+    Capability::Table(Table::Filter),
+    Capability::Table(Table::Nat),
+    Capability::Extension(Extension::Comment),
+    Capability::Extension(Extension::Conntrack),
+    Capability::Extension(Extension::Mark),
+    Capability::Extension(Extension::SetMark),
+    Capability::Extension(Extension::SetMatch),
+    Capability::Extension(Extension::AddrType),
     Capability::Extension(Extension::Masquerade),
 ];
 
@@ -149,6 +164,7 @@ pub fn catalogue() -> Vec<SubjectSpec> {
     specs.extend(SERVICES.map(ciliate_service));
     specs.extend(SERVICES.map(ciliate_service_packet));
     specs.extend(KUBE_PROXY_SERVICES.map(kube_proxy_like));
+    specs.extend(SERVICES.map(kube_proxy_ipvs_like));
     specs
 }
 
@@ -230,6 +246,27 @@ fn kube_proxy_like(services: u32) -> SubjectSpec {
             &format!("Emulation: routed veths, a ClusterIP through kube-proxy's iptables rules; {position}."),
             &KUBE_PROXY,
             kube_proxy::kube_proxy_like,
+        )
+    }
+}
+
+fn kube_proxy_ipvs_like(services: u32) -> SubjectSpec {
+    let series = "kube-proxy-ipvs-like";
+    let number = match services {
+        1 => "one service".into(),
+        n => format!("{n} services with one backend each, the measured one in the middle"),
+    };
+    SubjectSpec {
+        emulation: true,
+        scale: point(series, "services", services),
+        workloads: &[WorkloadKind::TcpCrr],
+        ..plain(
+            &format!("{series}-{services}"),
+            &format!(
+                "Emulation: routed veths, a ClusterIP through the virtual servers, rules and sets of kube-proxy's IPVS mode; {number}."
+            ),
+            &KUBE_PROXY_IPVS,
+            ipvs::kube_proxy_ipvs_like,
         )
     }
 }

@@ -6,6 +6,7 @@ mod catalogue;
 mod ciliate;
 mod direct;
 mod handicap;
+mod ipvs;
 mod kube_proxy;
 mod neighbours;
 mod plugins;

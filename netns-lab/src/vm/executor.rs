@@ -142,7 +142,7 @@ pub fn execute(
 ) -> Result<RunRecord, VmError> {
     validate(options.time, plan)?;
     let subjects: Vec<&str> = plan.subjects.iter().map(String::as_str).collect();
-    let mut machine = MachineParts::prepare(options, needs_agent(&subjects), on_event)?;
+    let mut machine = MachineParts::prepare(options, &subjects, on_event)?;
     if options.time == VmTime::Wall {
         machine.probe_kvm(stop)?;
     }
@@ -186,7 +186,7 @@ pub fn execute_scenarios(
     stop: &AtomicBool,
 ) -> Result<(), VmError> {
     let subjects: Vec<&str> = orders.iter().map(|order| order.subject.as_str()).collect();
-    let mut machine = MachineParts::prepare(options, needs_agent(&subjects), on_event)?;
+    let mut machine = MachineParts::prepare(options, &subjects, on_event)?;
     let mut error = None;
     let task = Task::Scenarios(orders.to_vec());
     let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
@@ -245,7 +245,7 @@ struct MachineParts {
 impl MachineParts {
     fn prepare(
         options: &VmOptions,
-        with_agent: bool,
+        subjects: &[&str],
         on_event: &mut dyn FnMut(VmEvent),
     ) -> Result<Self, VmError> {
         let qemu = Qemu::find()?;
@@ -264,10 +264,15 @@ impl MachineParts {
         let mut tree = base_tree(&options.lab_binary)?;
         let missing = programs::add_programs(&mut tree)?;
         // Only where it takes part: what else is in a guest's memory shows in the last digits of every figure.
-        if with_agent {
+        let mut more = Vec::new();
+        if need(subjects, Capability::Agent) {
             add_agent(&mut tree, &options.lab_binary)?;
+            more.extend(modules::WANTED_BY_AGENT);
         }
-        let set = modules::collect(&kernel.modules_dir, with_agent)?;
+        if need(subjects, Capability::Ipvs) {
+            more.extend(modules::WANTED_BY_IPVS);
+        }
+        let set = modules::collect(&kernel.modules_dir, &more)?;
         let missing: BTreeSet<_> = missing.into_iter().collect();
         if !missing.is_empty() {
             let list = missing.into_iter().collect::<Vec<_>>().join(", ");
@@ -344,11 +349,10 @@ impl MachineParts {
     }
 }
 
-/// Whether one of the subjects is our agent.
-fn needs_agent(subjects: &[&str]) -> bool {
+/// Whether one of the subjects needs this.
+fn need(subjects: &[&str], capability: Capability) -> bool {
     let specs = catalogue();
-    let needs =
-        |name: &&str| specs.iter().any(|spec| spec.name == *name && spec.needs.contains(&Capability::Agent));
+    let needs = |name: &&str| specs.iter().any(|spec| spec.name == *name && spec.needs.contains(&capability));
     subjects.iter().any(needs)
 }
 

@@ -71,7 +71,10 @@ const WANTED: &[&str] = &[
 ];
 
 /// What our agent needs beside those: how programs are attached where there is no TCX.
-const WANTED_BY_AGENT: &[&str] = &["sch_ingress", "cls_bpf"];
+pub const WANTED_BY_AGENT: &[&str] = &["sch_ingress", "cls_bpf"];
+
+/// What the kernel's load balancer and the sets around it need.
+pub const WANTED_BY_IPVS: &[&str] = &["ip_vs", "ip_vs_rr", "ip_set_hash_ipportip"];
 
 /// Why the modules of a kernel cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -128,13 +131,12 @@ pub struct ModuleSet {
     pub absent: Vec<String>,
 }
 
-/// Puts together what the subjects need from the modules directory of one kernel (`…/lib/modules/<release>`), our agent
-/// among them or not.
+/// Puts together what the subjects need from the modules directory of one kernel (`…/lib/modules/<release>`), and `more` of
+/// what only some need.
 ///
 /// # Errors
 /// [`ModulesError`]. A wanted module that this kernel does not have is no error but listed in [`ModuleSet::absent`].
-pub fn collect(modules_dir: &Path, with_agent: bool) -> Result<ModuleSet, ModulesError> {
-    let more = if with_agent { WANTED_BY_AGENT } else { &[] };
+pub fn collect(modules_dir: &Path, more: &[&str]) -> Result<ModuleSet, ModulesError> {
     collect_wanted(modules_dir, &[WANTED, more].concat())
 }
 
