@@ -161,20 +161,37 @@ int from_host(struct __sk_buff *skb)
 	}
 }
 
+/* Not inlined, as other functions of IPv6 here, for the sake of the callers' frames. */
+static __noinline bool for_masquerade6(struct __sk_buff *skb)
+{
+	__be32 daddr[4];
+
+	return destination6(skb, daddr) && is_masquerade6(daddr);
+}
+
+/* Is the packet for the address that the node masquerades with? */
+static __always_inline bool for_masquerade(struct __sk_buff *skb)
+{
+	__be32 daddr;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return destination4(skb, &daddr) && is_masquerade4(daddr);
+	return skb->protocol == bpf_htons(ETH_P_IPV6) && for_masquerade6(skb);
+}
+
 /* What comes back to the node's address for a pod, or for a client of a frontend whose backend is on another node, gets theirs:
  * MASQUERADE_TO_POD. Otherwise 0 or the reason of a drop. What is not understood is the node's own affair. */
 GLOBAL int unmasquerade(struct __sk_buff *skb)
 {
 	struct snat_packet masked = { .key.direction = SNAT_IN };
-	__be32 *daddr = masked.key.daddr;
 
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		if (!destination4(skb, daddr) || !is_masquerade4(daddr[0]) || is_unmapped4(skb, SNAT_IN) || snat_parse4(skb, &masked))
+		if (is_unmapped4(skb, SNAT_IN) || snat_parse4(skb, &masked))
 			return 0;
 		break;
 	case bpf_htons(ETH_P_IPV6):
-		if (!destination6(skb, daddr) || !is_masquerade6(daddr) || is_unmapped6(skb, SNAT_IN) || snat_parse6(skb, &masked))
+		if (is_unmapped6(skb, SNAT_IN) || snat_parse6(skb, &masked))
 			return 0;
 		break;
 	default:
@@ -213,7 +230,7 @@ GLOBAL int for_node(struct __sk_buff *skb, __u32 family)
 	return there && info && info->flags & ENDPOINT_HOST;
 }
 
-/* 1: its destination is in the pods' range; 0: not; negative: there is none. Not inlined, for the sake of the caller's frame. */
+/* 1: its destination is in the pods' range; 0: not; negative: there is none. */
 static __noinline int for_pod6(struct __sk_buff *skb)
 {
 	__be32 daddr[4];
@@ -246,6 +263,8 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
 	entry = ct_find4(key);
 	if (!packet->to_pod && !packet->unmasked) {
+		if (entry ? !service_is_asked(entry, packet) : !is_frontend4(packet, key))
+			return TC_ACT_OK;
 		reason = service4(skb, packet, key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V4);
@@ -296,6 +315,8 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
 	entry = ct_find6(key);
 	if (!packet->to_pod && !packet->unmasked) {
+		if (entry ? !service_is_asked(entry, packet) : !is_frontend6(packet, key))
+			return TC_ACT_OK;
 		reason = service6(skb, packet, key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V6);
@@ -345,7 +366,7 @@ int from_netdev(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (!begins(&packet))
 		return TC_ACT_SHOT;
-	if (host_config.enable_masquerade || packet.external) {
+	if ((host_config.enable_masquerade || packet.external) && for_masquerade(skb)) {
 		reason = unmasquerade(skb);
 		if (unlikely(reason > 0))
 			return drop(skb, &packet, reason);
@@ -439,6 +460,21 @@ GLOBAL int host_answers6(struct __sk_buff *skb)
 	return entry->rev_nat_index;
 }
 
+/* Is a pod of this node the sender? */
+static __noinline bool from_pod6(struct __sk_buff *skb)
+{
+	__be32 saddr[4];
+
+	return !bpf_skb_load_bytes(skb, L3_OFFSET + offsetof(struct ipv6hdr, saddr), saddr, 16) && is_pod_address6(saddr);
+}
+
+static __always_inline bool from_pod4(struct __sk_buff *skb)
+{
+	struct iphdr *ip = (void *)(long)skb->data + L3_OFFSET;
+
+	return (void *)(ip + 1) <= (void *)(long)skb->data_end && is_pod_address4(ip->saddr);
+}
+
 /* Of what the node sends itself. */
 static __always_inline int host_answers(struct __sk_buff *skb)
 {
@@ -447,8 +483,10 @@ static __always_inline int host_answers(struct __sk_buff *skb)
 	if (!runtime || !runtime->lb_external)
 		return 0;
 	if (skb->protocol == bpf_htons(ETH_P_IP) && host_config.enable_ipv4)
-		return host_answers4(skb);
-	return skb->protocol == bpf_htons(ETH_P_IPV6) && host_config.enable_ipv6 ? host_answers6(skb) : 0;
+		return from_pod4(skb) ? 0 : host_answers4(skb);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6) && host_config.enable_ipv6)
+		return from_pod6(skb) ? 0 : host_answers6(skb);
+	return 0;
 }
 
 /* 0 or the reason of a drop. */

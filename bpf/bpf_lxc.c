@@ -62,7 +62,7 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
 	entry = ct_find4(&key);
-	if (lb_config.enabled && service_is_asked(entry, packet)) {
+	if (lb_config.enabled && (likely(entry) ? service_is_asked(entry, packet) : is_frontend4(packet, &key))) {
 		reason = service4(skb, packet, &key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V4);
@@ -107,7 +107,7 @@ static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *
 	if (unlikely(reason))
 		return drop(skb, packet, reason);
 	entry = ct_find6(&key);
-	if (lb_config.enabled && service_is_asked(entry, packet)) {
+	if (lb_config.enabled && (likely(entry) ? service_is_asked(entry, packet) : is_frontend6(packet, &key))) {
 		reason = service6(skb, packet, &key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V6);

@@ -265,12 +265,49 @@ static __always_inline bool service_is_settled(const struct ct_entry *entry, con
 /* Must services be asked about a packet with this entry? Of a connection that was answered without one, never. */
 static __always_inline bool service_is_asked(const struct ct_entry *entry, const struct packet *packet)
 {
-	if (!entry)
-		return true;
 	if (likely((entry->flags & (CT_SERVICE | CT_REPLY_SEEN)) == CT_REPLY_SEEN))
 		return false;
 	/* A client that nobody has answered may have begun before its service. */
 	return ct_is_service(entry) || entry->tick != clock_tick() || packet->tcp_flags & TCP_SYN;
+}
+
+/* Is a packet without entry for a frontend? Most are not, and spared all that follows. */
+GLOBAL int is_frontend4(const struct packet *packet, const struct ct_key4 *key)
+{
+	struct lb4_key frontend = {};
+	__be32 addr0, addr1;
+	__be16 port0, port1;
+
+	if (!packet || !key || packet->shape || !has_ports(key->protocol))
+		return false;
+	addr0 = key->addr[0];
+	addr1 = key->addr[1];
+	port0 = key->port[0];
+	port1 = key->port[1];
+	barrier();
+	frontend.addr = packet->swapped ? addr0 : addr1;
+	frontend.port = packet->swapped ? port0 : port1;
+	frontend.protocol = key->protocol;
+	return !!bpf_map_lookup_elem(&cilium_lb4_services_v2, &frontend);
+}
+
+GLOBAL int is_frontend6(const struct packet *packet, const struct ct_key6 *key)
+{
+	struct lb6_key frontend = {};
+	__be16 port0, port1;
+
+	if (!packet || !key || packet->shape || !has_ports(key->protocol))
+		return false;
+	port0 = key->port[0];
+	port1 = key->port[1];
+	barrier();
+	frontend.port = packet->swapped ? port0 : port1;
+	if (packet->swapped)
+		copy_ip6(frontend.addr, key->addr[0]);
+	else
+		copy_ip6(frontend.addr, key->addr[1]);
+	frontend.protocol = key->protocol;
+	return !!bpf_map_lookup_elem(&cilium_lb6_services_v2, &frontend);
 }
 
 /* What the entry says: SERVICE_TRANSLATED, SERVICE_ANEW, SERVICE_NONE, or the reason of a drop. */
