@@ -173,8 +173,8 @@ impl Agent {
             self.put(&Manifest { text: &text, ..manifest.clone() })?;
             marks.push((manifest.name, mark));
         }
-        let Some((name, _)) = marks.last() else { return Ok(()) };
-        self.wait_realized(name, |policy| {
+        let names: Vec<&str> = marks.iter().map(|(name, _)| *name).collect();
+        self.wait_realized(&names, |policy| {
             let missing = marks.iter().find(|(_, mark)| !mark.is_in(policy));
             missing.map_or(Ok(()), |(name, _)| Err(format!("{name:?} is not taken in")))
         })
@@ -187,7 +187,7 @@ impl Agent {
     pub fn apply_policy(&mut self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
         let before = self.policy_revision()?;
         self.put(manifest)?;
-        self.wait_realized(manifest.name, |policy| newer(policy, before))
+        self.wait_realized(&[manifest.name], |policy| newer(policy, before))
     }
 
     /// Takes a file away that was put there by [`Self::apply_policy`], [`Self::apply`] or [`Self::apply_all`], and waits until
@@ -202,7 +202,7 @@ impl Agent {
             return Err(ManifestError::Absent(name.into()).into());
         }
         fs::remove_file(&path).map_err(AgentError::io("remove", &path))?;
-        self.wait_realized(name, |policy| newer(policy, before))
+        self.wait_realized(&[name], |policy| newer(policy, before))
     }
 
     /// That the policy map of every endpoint has so many entries in the kernel.
@@ -233,19 +233,22 @@ impl Agent {
     /// Waits until the agent's policies, as `GET /policy` tells of them, are as they should be, and every endpoint has them.
     fn wait_realized(
         &mut self,
-        name: &str,
+        names: &[&str],
         taken: impl Fn(&Value) -> Result<(), String>,
     ) -> Result<(), AgentError> {
-        let file = format!("/{name}.yaml");
-        let taken_in =
-            self.wait_until(format!("the agent did not take the change of {name:?} in"), |api| {
-                let policy = api.read("/policy")?;
-                let Err(last) = taken(&policy) else { return Ok(Ok(Ok(revision_of(&policy)))) };
-                let refusal = refusal_of(&api.read("/healthz")?, &file);
-                Ok(refusal.map_or_else(|| Err(last), |said| Ok(Err(said))))
-            })?;
-        let revision = taken_in.map_err(|said| AgentError::Refused { name: name.into(), said })?;
-        self.wait_until(format!("not every endpoint had the change of {name:?}"), |api| {
+        let all = names.join(", ");
+        let taken_in = self.wait_until(format!("the agent did not take the change of {all} in"), |api| {
+            let policy = api.read("/policy")?;
+            let Err(last) = taken(&policy) else { return Ok(Ok(Ok(revision_of(&policy)))) };
+            let health = api.read("/healthz")?;
+            let refused = names.iter().find_map(|name| {
+                let said = refusal_of(&health, &format!("/{name}.yaml"))?;
+                Some(AgentError::Refused { name: (*name).into(), said })
+            });
+            Ok(refused.map_or(Err(last), |refused| Ok(Err(refused))))
+        })?;
+        let revision = taken_in?;
+        self.wait_until(format!("not every endpoint had the change of {all}"), |api| {
             Ok(behind(&api.read("/endpoint")?, revision).map_or(Ok(()), Err))
         })
     }
