@@ -219,6 +219,26 @@ static __always_inline bool service_is_closed(const struct service *service)
 	return connection && (ct_is_closed(connection) || !ct_is_alive(connection));
 }
 
+/* May a connection go on to a backend that no service names any more? To a pod of this node, or the node, that is still there, if its
+ * answers have a frontend to come from. */
+static __noinline bool service_pod_remains(const struct service *service)
+{
+	struct endpoint_key key = { .family = service->family };
+	struct lb4_reverse *reverse4;
+	struct lb6_reverse *reverse6;
+	__u32 id = service->id;
+
+	copy_ip6(key.ip6, service->to.addr);
+	if (!bpf_map_lookup_elem(&cilium_lxc, &key))
+		return false;
+	if (service->family == FAMILY_V6) {
+		reverse6 = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &id);
+		return reverse6 && reverse6->port == service->frontend.port && ip6_is_equal(reverse6->addr, service->frontend.addr);
+	}
+	reverse4 = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &id);
+	return reverse4 && reverse4->port == service->frontend.port && reverse4->addr == service->frontend.addr[0];
+}
+
 /* A packet after which the entry is not what it was, or the clock has ticked, or backends have gone. SERVICE_TRANSLATED: the entry
  * holds; SERVICE_ANEW; or the reason of a drop. service: with the entry's backend. */
 GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, const struct service *service)
@@ -236,7 +256,8 @@ GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, c
 		    !ip6_is_equal(now.addr, service->to.addr)) {
 			if (!packet->shape && (opens || service->protocol != IPPROTO_TCP))
 				return SERVICE_ANEW;
-			return DROP_NO_SERVICE;
+			if (service->protocol != IPPROTO_TCP || !service_pod_remains(service))
+				return DROP_NO_SERVICE;
 		}
 		entry->epoch = service->epoch;
 	}

@@ -174,6 +174,14 @@ impl Node {
         endpoints.insert(&address.into(), &info).unwrap();
     }
 
+    /// An address is no endpoint's any more. Whose it was.
+    pub fn remove_endpoint(&self, address: IpAddr) -> EndpointInfo {
+        let endpoints: BpfMap<EndpointKey, EndpointInfo> = self.maps.typed(names::LXC).unwrap();
+        let info = endpoints.lookup(&address.into()).unwrap().expect("it is somebody's");
+        endpoints.remove(&address.into()).unwrap();
+        info
+    }
+
     /// Gives an identity to a prefix.
     pub fn set_identity(&self, prefix: IpNet, identity: u32) {
         let ipcache: BpfMap<IpcacheKey, IpcacheEntry> = self.maps.typed(names::IPCACHE).unwrap();
