@@ -113,17 +113,30 @@ impl Writer {
     }
 }
 
-/// A policy that selects nobody. A file that has it raises the policy's revision when it is taken in, and so it is known
-/// when an agent has realized all of the file, whatever else is in it: a file is one change.
-fn mark() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let value = json!({
-        "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": format!("lab-mark-{number}"), "namespace": "lab-marks"},
-        "spec": {"endpointSelector": {"matchLabels": {"lab-mark": "nobody"}}, "ingress": [{}]},
-    });
-    documents(&[value])
+/// A policy that selects nobody, by its name. A file that has it shows among the rules when it has been taken in, and so
+/// it is known when an agent has realized all of the file, whatever else is in it: a file is one change.
+struct Mark(String);
+
+impl Mark {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Of one length, so that none is the beginning of another.
+        Self(format!("lab-mark-{:010}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn document(&self) -> String {
+        let value = json!({
+            "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
+            "metadata": {"name": self.0, "namespace": "lab-marks"},
+            "spec": {"endpointSelector": {"matchLabels": {"lab-mark": "nobody"}}, "ingress": [{}]},
+        });
+        documents(&[value])
+    }
+
+    /// Whether it is among the rules of `GET /policy`.
+    fn is_in(&self, policy: &Value) -> bool {
+        policy["policy"].as_str().is_some_and(|rules| rules.contains(&self.0))
+    }
 }
 
 impl Agent {
@@ -153,13 +166,18 @@ impl Agent {
     /// # Errors
     /// [`AgentError`].
     pub fn apply_all(&mut self, manifests: &[Manifest<'_>]) -> Result<(), AgentError> {
-        let before = self.policy_revision()?;
+        let mut marks = Vec::new();
         for manifest in manifests {
-            let text = format!("{}\n{}", manifest.text.trim_end(), mark());
+            let mark = Mark::new();
+            let text = format!("{}\n{}", manifest.text.trim_end(), mark.document());
             self.put(&Manifest { text: &text, ..manifest.clone() })?;
+            marks.push((manifest.name, mark));
         }
-        let Some(last) = manifests.last() else { return Ok(()) };
-        self.wait_realized(before + manifests.len() as u64, last.name)
+        let names: Vec<&str> = marks.iter().map(|(name, _)| *name).collect();
+        self.wait_realized(&names, |policy| {
+            let missing = marks.iter().find(|(_, mark)| !mark.is_in(policy));
+            missing.map_or(Ok(()), |(name, _)| Err(format!("{name:?} is not taken in")))
+        })
     }
 
     /// Puts a file of policies in its directory and waits until every endpoint enforces it.
@@ -169,7 +187,7 @@ impl Agent {
     pub fn apply_policy(&mut self, manifest: &Manifest<'_>) -> Result<(), AgentError> {
         let before = self.policy_revision()?;
         self.put(manifest)?;
-        self.wait_realized(before + 1, manifest.name)
+        self.wait_realized(&[manifest.name], |policy| newer(policy, before))
     }
 
     /// Takes a file away that was put there by [`Self::apply_policy`], [`Self::apply`] or [`Self::apply_all`], and waits until
@@ -184,7 +202,7 @@ impl Agent {
             return Err(ManifestError::Absent(name.into()).into());
         }
         fs::remove_file(&path).map_err(AgentError::io("remove", &path))?;
-        self.wait_realized(before + 1, name)
+        self.wait_realized(&[name], |policy| newer(policy, before))
     }
 
     /// That the policy map of every endpoint has so many entries in the kernel.
@@ -212,20 +230,25 @@ impl Agent {
         Ok(revision_of(&self.api().read("/policy")?))
     }
 
-    /// Waits until the agent's policies are of this revision at least and every endpoint has them.
-    fn wait_realized(&mut self, wanted: u64, name: &str) -> Result<(), AgentError> {
-        let file = format!("/{name}.yaml");
-        let taken_in =
-            self.wait_until(format!("the agent did not take the change of {name:?} in"), |api| {
-                let revision = revision_of(&api.read("/policy")?);
-                if revision >= wanted {
-                    return Ok(Ok(Ok(revision)));
-                }
-                let refusal = refusal_of(&api.read("/healthz")?, &file);
-                Ok(refusal.map_or_else(|| Err(format!("revision {revision}")), |said| Ok(Err(said))))
-            })?;
-        let revision = taken_in.map_err(|said| AgentError::Refused { name: name.into(), said })?;
-        self.wait_until(format!("not every endpoint had the change of {name:?}"), |api| {
+    /// Waits until the agent's policies, as `GET /policy` tells of them, are as they should be, and every endpoint has them.
+    fn wait_realized(
+        &mut self,
+        names: &[&str],
+        taken: impl Fn(&Value) -> Result<(), String>,
+    ) -> Result<(), AgentError> {
+        let all = names.join(", ");
+        let taken_in = self.wait_until(format!("the agent did not take the change of {all} in"), |api| {
+            let policy = api.read("/policy")?;
+            let Err(last) = taken(&policy) else { return Ok(Ok(Ok(revision_of(&policy)))) };
+            let health = api.read("/healthz")?;
+            let refused = names.iter().find_map(|name| {
+                let said = refusal_of(&health, &format!("/{name}.yaml"))?;
+                Some(AgentError::Refused { name: (*name).into(), said })
+            });
+            Ok(refused.map_or(Err(last), |refused| Ok(Err(refused))))
+        })?;
+        let revision = taken_in?;
+        self.wait_until(format!("not every endpoint had the change of {all}"), |api| {
             Ok(behind(&api.read("/endpoint")?, revision).map_or(Ok(()), Err))
         })
     }
@@ -260,6 +283,14 @@ fn file_name(name: &str) -> Result<String, ManifestError> {
 /// `revision` of `GET /policy`.
 fn revision_of(policy: &Value) -> u64 {
     policy["revision"].as_u64().unwrap_or(0)
+}
+
+/// That the policies are newer than this.
+fn newer(policy: &Value, before: u64) -> Result<(), String> {
+    match revision_of(policy) {
+        revision if revision > before => Ok(()),
+        revision => Err(format!("revision {revision}")),
+    }
 }
 
 /// What the agent says of a file that it cannot read: the failure of the controller that reads files.
@@ -336,6 +367,16 @@ mod tests {
         assert_eq!(endpoint_of(&endpoints, &pod("a")).unwrap()["id"], 1);
         assert!(endpoint_of(&endpoints, &pod("b")).is_none());
         assert!(endpoint_of(&Value::Null, &pod("a")).is_none());
+    }
+
+    #[test]
+    fn a_mark_is_found_among_the_rules_and_not_taken_for_another() {
+        let (first, second) = (Mark::new(), Mark::new());
+        let policy = json!({"revision": 3, "policy": first.document()});
+        assert!(first.is_in(&policy) && !second.is_in(&policy));
+        assert!(!first.is_in(&Value::Null));
+        assert_eq!(newer(&policy, 2), Ok(()));
+        assert_eq!(newer(&policy, 3), Err("revision 3".into()));
     }
 
     #[test]
