@@ -19,15 +19,10 @@ struct way {
 	struct bpf_redir_neigh next;
 };
 
-/* What else than the reason of a drop: the packet is for the node itself, or there is no route. */
-#define WAY_STACK -1
-
 static __always_inline int way_reason(long answer)
 {
 	/* bpf_redirect_neigh finds a neighbour that is not there yet. */
-	if (answer == BPF_FIB_LKUP_RET_SUCCESS || answer == BPF_FIB_LKUP_RET_NO_NEIGH)
-		return 0;
-	return answer == BPF_FIB_LKUP_RET_NOT_FWDED ? WAY_STACK : DROP_NO_ROUTE;
+	return answer == BPF_FIB_LKUP_RET_SUCCESS || answer == BPF_FIB_LKUP_RET_NO_NEIGH ? 0 : DROP_NO_ROUTE;
 }
 
 GLOBAL int way_of4(struct __sk_buff *skb, struct way *way)
@@ -122,6 +117,6 @@ GLOBAL int pass_on(struct __sk_buff *skb, struct packet *packet, __u32 family)
 		return TC_ACT_SHOT;
 	reason = family == FAMILY_V6 ? way_of6(skb, &way) : way_of4(skb, &way);
 	if (unlikely(reason))
-		return drop(skb, packet, reason == WAY_STACK ? DROP_NO_ROUTE : reason);
+		return drop(skb, packet, reason);
 	return family == FAMILY_V6 ? leave6(skb, packet, &way) : leave4(skb, packet, &way);
 }

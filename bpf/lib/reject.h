@@ -55,13 +55,14 @@ static __always_inline __u16 sum_fold(__u64 sum)
 }
 
 /* Is the transport's checksum left to a device, which will sum from the transport's header on and write at check? Then a change that
- * is not of the pseudo-header leaves the field alone. Only for what is overwritten afterwards. */
+ * is not of the pseudo-header leaves the field alone, which is in the end as it was. */
 static __always_inline bool check_is_partial(struct __sk_buff *skb, __u32 check)
 {
 	__u16 before, after;
 
 	return !bpf_skb_load_bytes(skb, check, &before, 2) && !bpf_l4_csum_replace(skb, check, 0, bpf_htons(0x1111), 2) &&
-	       !bpf_skb_load_bytes(skb, check, &after, 2) && before == after;
+	       !bpf_skb_load_bytes(skb, check, &after, 2) && !bpf_skb_store_bytes(skb, check, &before, 2, 0) &&
+	       before == after;
 }
 
 static __always_inline long swap_macs(struct __sk_buff *skb)
@@ -81,7 +82,7 @@ static __always_inline long swap_macs(struct __sk_buff *skb)
 static __always_inline int send_back(struct __sk_buff *skb, const void *bytes, __u32 size)
 {
 	if (bpf_skb_change_tail(skb, L3_OFFSET + size, 0) || swap_macs(skb) ||
-	    bpf_skb_store_bytes(skb, L3_OFFSET, bytes, size, 0))
+	    bpf_skb_store_bytes(skb, L3_OFFSET, bytes, size, BPF_F_RECOMPUTE_CSUM))
 		return TC_ACT_SHOT;
 	skb->mark = MARK_TRANSLATED;
 	return bpf_redirect(skb->ifindex, 0);

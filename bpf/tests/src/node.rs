@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 use crate::keys::{any_key, key4, key6};
 use crate::packet::Packet;
-use crate::run::{test_run, work};
+use crate::run::{test_run, test_run_summed, work};
 use crate::setting::{Pod, UPLINK_MAC, devices, host_config, lb_config, lxc_config, pod};
 use crate::world::CIDR_IDENTITY;
 use crate::{Event, Family, Outcome, Verdict};
@@ -174,6 +174,14 @@ impl Node {
         endpoints.insert(&address.into(), &info).unwrap();
     }
 
+    /// An address is no endpoint's any more. Whose it was.
+    pub fn remove_endpoint(&self, address: IpAddr) -> EndpointInfo {
+        let endpoints: BpfMap<EndpointKey, EndpointInfo> = self.maps.typed(names::LXC).unwrap();
+        let info = endpoints.lookup(&address.into()).unwrap().expect("it is somebody's");
+        endpoints.remove(&address.into()).unwrap();
+        info
+    }
+
     /// Gives an identity to a prefix.
     pub fn set_identity(&self, prefix: IpNet, identity: u32) {
         let ipcache: BpfMap<IpcacheKey, IpcacheEntry> = self.maps.typed(names::IPCACHE).unwrap();
@@ -300,7 +308,14 @@ impl Node {
     }
 
     fn send(&self, hook: Hook<'_>, packet: Packet) -> Outcome {
-        self.run(hook, &self.frame(hook, packet), 1).0
+        let frame = self.frame(hook, packet);
+        match hook {
+            // Devices sum what they receive, and a wrong sum makes the receiver drop the packet.
+            Hook::FromNetdev => {
+                test_run_summed(&self.programs[1].program("from_netdev").unwrap(), self.uplink, &frame)
+            }
+            _ => self.run(hook, &frame, 1).0,
+        }
     }
 
     /// A packet with the Ethernet addresses that it has at a hook.

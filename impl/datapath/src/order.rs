@@ -130,6 +130,10 @@ pub fn plan(deltas: &Deltas, present: &impl Present) -> Vec<Write> {
         writes.push(Write::Epoch);
     }
     services::plan_services(deltas, present, &mut writes);
+    // A connection to a backend that no service names any more ends with its pod.
+    if !endpoints.removals.is_empty() && writes.last() != Some(&Write::LbEpoch) {
+        writes.push(Write::LbEpoch);
+    }
     writes
 }
 

@@ -62,6 +62,7 @@ impl Datapath {
                 self.endpoints.remove(id);
             }
         }
+        self.end_connections();
         let (pending, failures) = round.finish();
         self.pending = pending;
         self.totals.rounds += u64::from(!writes.is_empty());

@@ -33,6 +33,7 @@ struct Kernel {
     lxc: BTreeMap<IpAddr, Option<u16>>,
     ipcache: BTreeMap<IpNet, u32>,
     epoch: u32,
+    lb_epoch: u32,
     /// Changed since the last epoch.
     changed: bool,
 }
@@ -76,7 +77,8 @@ impl PresentServices for Kernel {
 
 impl Kernel {
     fn write(&mut self, write: &Write, new: &World) {
-        self.changed = true;
+        // That counts removals for services, and no verdict depends on it.
+        self.changed |= *write != Write::LbEpoch;
         match write {
             Write::MakePolicyMap(id) => drop(self.policy.entry(*id).or_default()),
             Write::PolicyRow(id, key, entry) => drop(self.policy.get_mut(id).unwrap().insert(*key, *entry)),
@@ -100,6 +102,7 @@ impl Kernel {
                 self.epoch += 1;
                 self.changed = false;
             }
+            Write::LbEpoch => self.lb_epoch += 1,
             other => panic!("{other:?} is a write of services"),
         }
     }
@@ -240,11 +243,16 @@ proptest! {
         let mut kernel = realized(&old);
         kernel.check(&World::default(), &old);
         let epoch = kernel.epoch;
-        let writes = plan(&deltas(&old, &new), &kernel);
+        let deltas = deltas(&old, &new);
+        let writes = plan(&deltas, &kernel);
         for write in &writes {
             kernel.write(write, &new);
             kernel.check(&old, &new);
         }
+        // Connections through services notice that a pod has gone, once it has.
+        let pods_went = !deltas.endpoints.removals.is_empty();
+        prop_assert_eq!(writes.last() == Some(&Write::LbEpoch), pods_went);
+        kernel.lb_epoch = 0;
         // At the end all is as desired, and no verdict of before is used.
         prop_assert!(!kernel.changed || writes.is_empty());
         prop_assert_eq!(kernel.epoch > epoch, !writes.is_empty());

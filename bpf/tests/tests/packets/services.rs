@@ -216,6 +216,7 @@ fn a_connection_whose_backend_has_gone_is_reset_and_a_new_one_finds_another() {
         let other = (talk.node.b.ip(talk.family), 8081);
         talk.node.set_backend(71, talk.protocol, other);
         talk.node.set_service(&talk.service, &[71]);
+        let pod = talk.node.remove_endpoint(talk.node.b.ip(talk.family));
         talk.node.remove_backend(70, talk.family);
         drop(talk.node.events());
         let outcome = talk.asks(ACK);
@@ -226,8 +227,28 @@ fn a_connection_whose_backend_has_gone_is_reset_and_a_new_one_finds_another() {
         assert_eq!((drop.header.subtype, drop.src_label), (NO_SERVICE, talk.node.a.identity));
         // A reset is not answered.
         assert_eq!(talk.asks(RST).verdict, Verdict::Drop);
+        talk.node.set_endpoint(talk.node.b.ip(talk.family), pod);
         talk.expect_asked(&talk.asks(SYN), other);
         talk.expect_asked(&talk.asks(ACK), other);
+    });
+}
+
+#[test]
+fn a_connection_goes_on_while_the_pod_is_there_that_its_service_names_no_more() {
+    each(&[TCP], |talk| {
+        let before = (talk.node.b.ip(talk.family), 8080);
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        talk.asks(ACK);
+        let other = (talk.node.b.ip(talk.family), 8081);
+        talk.node.set_backend(71, talk.protocol, other);
+        talk.node.set_service(&talk.service, &[71]);
+        talk.node.remove_backend(70, talk.family);
+        talk.expect_asked(&talk.asks(ACK), before);
+        talk.expect_asked(&talk.asks(ACK), before);
+        // A new one on the same ports is led to who is named now.
+        talk.asks(RST);
+        talk.expect_asked(&talk.asks(SYN), other);
     });
 }
 

@@ -7,7 +7,11 @@ mod resync;
 mod tables;
 mod terminate;
 
-use loadbalancer::Restored;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+
+use addr::Protocol;
+use loadbalancer::{BackendAddress, Restored};
 use maps::{LbConfig, names};
 
 pub use known::Known;
@@ -16,6 +20,7 @@ pub use terminate::SocketTotals;
 
 use self::terminate::Terminator;
 use crate::loader::{MapSet, attach_sockets, detach_sockets, load_sock};
+use crate::order::addresses;
 use crate::{Datapath, DatapathError};
 
 /// The services of a datapath.
@@ -23,6 +28,8 @@ use crate::{Datapath, DatapathError};
 pub struct Services {
     tables: ServiceTables,
     known: Known,
+    /// Backends that went while connections to them may remain.
+    gone: BTreeSet<BackendAddress>,
     /// None where sockets are not translated.
     terminator: Option<Terminator>,
 }
@@ -35,7 +42,7 @@ impl Services {
     pub fn open(maps: &MapSet) -> Result<Self, DatapathError> {
         let tables = ServiceTables::open(maps)?;
         let known = tables.load()?;
-        Ok(Self { tables, known, terminator: None })
+        Ok(Self { tables, known, gone: BTreeSet::new(), terminator: None })
     }
 
     /// What the kernel has.
@@ -111,6 +118,24 @@ impl Datapath {
             services.terminator = Some(Terminator::start(&self.maps)?);
         }
         Ok(())
+    }
+
+    /// Ends connections to backends that have gone. Those over TCP to a pod that is still there go on, as they do where a
+    /// service is changed to other pods: they end when the pod does. The programs decide alike about packets.
+    pub(crate) fn end_connections(&mut self) {
+        let Some(services) = self.services.as_mut().filter(|services| !services.gone.is_empty()) else {
+            return;
+        };
+        let Some(terminator) = &services.terminator else { return services.gone.clear() };
+        let pods = self.endpoints.values().flat_map(|endpoint| addresses(&endpoint.row));
+        let present: HashSet<IpAddr> = pods.chain(self.hosts.iter().copied()).collect();
+        let goes_on = |backend: &BackendAddress| {
+            backend.protocol == Protocol::Tcp && present.contains(&backend.address)
+        };
+        let (rest, ended): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut services.gone).into_iter().partition(goes_on);
+        services.gone = rest;
+        terminator.backends_went(ended.into_iter());
     }
 
     /// What became of connections to backends that went, where sockets are translated.

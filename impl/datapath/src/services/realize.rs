@@ -140,6 +140,7 @@ impl Services {
         }
         for (id, address) in rows.iter().filter(|(id, _)| !round.backend_failed(*id)) {
             self.known.set_backend(*id, *address);
+            self.gone.remove(address);
             if let Some(terminator) = &self.terminator {
                 terminator.backend_came(address);
             }
@@ -335,10 +336,8 @@ impl Services {
                 self.known.remove_backend(*id);
             }
         }
-        if let Some(terminator) = &self.terminator {
-            // One that has got another id is there all the same.
-            let gone = rows.iter().map(|(_, address)| *address);
-            terminator.backends_went(gone.filter(|address| self.known.backend_at(address).is_none()));
-        }
+        // One that has got another id is there all the same.
+        let gone = rows.iter().map(|(_, address)| *address);
+        self.gone.extend(gone.filter(|address| self.known.backend_at(address).is_none()));
     }
 }

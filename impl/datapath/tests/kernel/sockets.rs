@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use addr::Protocol;
+use controlplane::{Delta, Deltas};
 use datapath::{Datapath, cleanup};
 use loadbalancer::{BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
 use maps::Direction;
@@ -522,18 +523,30 @@ fn connections_to_a_backend_that_went_are_ended_and_no_others() {
         let ending = BackendRow { state: BackendState::Terminating, ..servers[0].row() };
         assert_eq!(datapath.apply(&services(vec![(tcp, service(1, &[]))], vec![(1, ending)])), []);
         assert_eq!(datapath.socket_totals().destroyed, 0);
-        assert_eq!(datapath.apply(&gone(Vec::new(), vec![1])), []);
-        assert!(ends(&of_pod) && ends(&of_node));
-        wait_until("a pass ended", || datapath.socket_totals().passes > 0);
-        let totals = datapath.socket_totals();
-        assert_eq!((totals.destroyed, totals.failures, totals.last_error), (2, 0, None));
-        direct.set_nonblocking(true).unwrap();
-        assert_eq!((&direct).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
         datagrams.send(b"ask").unwrap();
         echo.answer();
         datagrams.recv(&mut [0; 16]).unwrap();
-        assert_eq!(datapath.apply(&gone(vec![udp], vec![2])), []);
+        // To a pod that is still there TCP connections go on, which datagrams do not.
+        assert_eq!(datapath.apply(&gone(vec![udp], vec![1, 2])), []);
         let told = datagrams.recv(&mut [0; 16]).unwrap_err();
         assert_eq!(told.kind(), ErrorKind::ConnectionAborted);
+        wait_until("a pass ended", || datapath.socket_totals().passes > 0);
+        assert_eq!(datapath.socket_totals().destroyed, 1);
+        for open in [&of_pod, &of_node] {
+            open.set_nonblocking(true).unwrap();
+            assert_eq!((&*open).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            open.set_nonblocking(false).unwrap();
+        }
+        let pod_ends = Deltas {
+            endpoints: Delta { upserts: Vec::new(), removals: vec![two.row.id] },
+            ..Deltas::default()
+        };
+        assert_eq!(datapath.apply(&pod_ends), []);
+        assert!(ends(&of_pod) && ends(&of_node));
+        wait_until("both were counted", || datapath.socket_totals().destroyed == 3);
+        let totals = datapath.socket_totals();
+        assert_eq!((totals.failures, totals.last_error), (0, None));
+        direct.set_nonblocking(true).unwrap();
+        assert_eq!((&direct).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
     });
 }
