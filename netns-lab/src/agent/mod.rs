@@ -126,6 +126,14 @@ pub enum AgentError {
         /// What it should.
         wanted: u32,
     },
+    /// The kernel has fewer backends than it should.
+    #[error("the table of backends has {found} rows, and should have {wanted} at least")]
+    TooFewBackends {
+        /// What the kernel's map has.
+        found: usize,
+        /// What it should.
+        wanted: u64,
+    },
     /// Its REST interface.
     #[error(transparent)]
     Api(#[from] ApiError),

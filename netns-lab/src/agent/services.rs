@@ -90,6 +90,16 @@ impl Agent {
         self.apply_all(&manifests)
     }
 
+    /// That the kernel's table of IPv4 backends has so many at least.
+    fn check_backends(&self, wanted: u64) -> Result<(), AgentError> {
+        let table = self.api().read("/map/cilium_lb4_backends")?;
+        let found = table["cache"].as_array().map_or(0, Vec::len);
+        if (found as u64) < wanted {
+            return Err(AgentError::TooFewBackends { found, wanted });
+        }
+        Ok(())
+    }
+
     /// That it has so many frontends of services at least.
     ///
     /// # Errors
@@ -154,6 +164,8 @@ pub(super) fn measure(
         let began = Instant::now();
         ground.agent.apply_files(&files)?;
         record.program_ns.push(nanoseconds(began));
+        // At once: what it says is realized must be in the kernel by now.
+        ground.agent.check_backends(u64::from(services) * u64::from(backends) + 1)?;
         ground.agent.check_services(services + 1)?;
     }
     record.resident_bytes = ground.agent.resident_bytes()?;
