@@ -183,8 +183,8 @@ impl Worker {
             }
             drop(state);
             match self.look_through(&path, gone, &led) {
-                // It may have ended since it was found.
-                Err(_) if !path.exists() => {}
+                // It may have ended since it was found, and its name be an empty file or gone.
+                Err(_) if !is_namespace(&path) => {}
                 Err(error) => self.shared.failed(&error),
                 Ok(()) => {}
             }
@@ -281,6 +281,15 @@ fn collect<K: Bytes, V: Bytes>(
     Ok(())
 }
 
+/// The file that is a process's own network namespace.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// Whether the path leads to a namespace: all of them are on one file system, on which nothing else is.
+fn is_namespace(path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    device(path).is_ok_and(|found| device(Path::new(OWN)).is_ok_and(|own| own == found))
+}
+
 /// A path to each network namespace: this thread's own first, those with a name, and those that some process is in.
 fn namespaces() -> Result<Vec<PathBuf>, DatapathError> {
     let mut known = HashSet::new();
@@ -292,9 +301,10 @@ fn namespaces() -> Result<Vec<PathBuf>, DatapathError> {
             found.push(path);
         }
     };
-    add("/proc/thread-self/ns/net".into());
+    add(OWN.into());
     if let Ok(entries) = fs::read_dir(NAMED) {
-        entries.flatten().for_each(|entry| add(entry.path()));
+        // A name is an empty file before its namespace is mounted there.
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_namespace(path)).for_each(&mut add);
     }
     let proc = Path::new("/proc");
     for entry in fs::read_dir(proc).map_err(|e| file("read", proc, e))?.flatten() {
