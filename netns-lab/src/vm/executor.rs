@@ -25,10 +25,12 @@ use crate::record::{Clock, RunRecord, VmEnvironment};
 use crate::run::{Estimate, Event};
 use crate::scenario::{Order, Report};
 use crate::scratch;
-use crate::subject::catalogue;
+use crate::subject::{SubjectSpec, catalogue};
 
 /// Memory of the guest, MiB.
 pub const MEMORY_MIB: u32 = 768;
+/// The same where our agent has thousands of services, each of several agents with tables of its own.
+const MEMORY_SERVICES_MIB: u32 = 3072;
 
 /// Within this time a guest under a working KVM is up; one that hangs is not.
 const KVM_PROBE: Duration = Duration::from_secs(10);
@@ -238,6 +240,7 @@ struct MachineParts {
     qemu: Qemu,
     kernel: Kernel,
     tree: Initramfs,
+    memory_mib: u32,
     modules: Vec<String>,
     scratch: tempfile::TempDir,
 }
@@ -288,7 +291,8 @@ impl MachineParts {
             tree.add(&format!("{MODULES_DIR}/{name}"), Entry::File { data: module.data, executable: false });
             names.push(name);
         }
-        Ok(Self { qemu, kernel, tree, modules: names, scratch })
+        let memory_mib = memory_mib(subjects);
+        Ok(Self { qemu, kernel, tree, memory_mib, modules: names, scratch })
     }
 
     fn environment(&self, time: VmTime) -> VmEnvironment {
@@ -296,7 +300,7 @@ impl MachineParts {
             kernel_series: self.kernel.series.clone(),
             kernel_package: self.kernel.package.clone(),
             qemu: self.qemu.version.clone(),
-            qemu_args: qemu::recorded_arguments(time, MEMORY_MIB),
+            qemu_args: qemu::recorded_arguments(time, self.memory_mib),
             cmdline: time.cmdline().to_owned(),
             accel: time.accel().to_owned(),
         }
@@ -344,9 +348,17 @@ impl MachineParts {
         self.tree.write(&mut archive).and_then(|()| archive.flush()).map_err(write)?;
         let mut command = Command::new(&self.qemu.path);
         let files = Files { kernel: &self.kernel.vmlinux, initrd: &initrd, port: &port };
-        command.args(qemu::arguments(time, MEMORY_MIB, files));
+        command.args(qemu::arguments(time, self.memory_mib, files));
         Ok(Boot { command, port: &port, deadline, stop }.run(on_message)?)
     }
+}
+
+/// What the subjects need: nothing more than they always had, unless our agent has many services.
+fn memory_mib(subjects: &[&str]) -> u32 {
+    let many = |spec: &SubjectSpec| spec.needs.contains(&Capability::Agent) && spec.scale.is_some();
+    let specs = catalogue();
+    let asked = |name: &&str| specs.iter().any(|spec| spec.name == *name && many(spec));
+    if subjects.iter().any(asked) { MEMORY_SERVICES_MIB } else { MEMORY_MIB }
 }
 
 /// Whether one of the subjects needs this.
