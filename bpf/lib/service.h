@@ -146,7 +146,9 @@ static __always_inline bool service_is_asked(const struct ct_entry *entry, const
 	if (likely((entry->flags & (CT_SERVICE | CT_REPLY_SEEN)) == CT_REPLY_SEEN))
 		return false;
 	/* A client that nobody has answered may have begun before its service. */
-	return ct_is_service(entry) || entry->tick != clock_tick() || packet->tcp_flags & TCP_SYN;
+	return ct_is_service(entry) ||
+	       (ct_is_forward(entry, packet) &&
+		(entry->tick != clock_tick() || (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN));
 }
 
 /* Is a packet without entry for a frontend? Most are not, and spared all that follows. */
