@@ -30,17 +30,13 @@ static __noinline long service_store(const struct service *service, const struct
 	return ct_store4(&key4, entry);
 }
 
-/* A connection's first packet, or the first after its backend has gone. SERVICE_NONE, SERVICE_TRANSLATED, or the reason of a drop. */
+/* Remembers who was chosen. SERVICE_TRANSLATED, or the reason of a drop. */
 GLOBAL int service_begins(const struct packet *packet, struct service *service)
 {
 	struct ct_entry created = {};
-	int answer;
 
-	if (!packet || !service || packet->shape || !has_ports(service->protocol))
-		return SERVICE_NONE;
-	answer = service_choose(service, packet->hook);
-	if (answer != SERVICE_TRANSLATED)
-		return answer;
+	if (!packet || !service)
+		return DROP_INVALID;
 	/* A reset opens nothing. */
 	if (packet->tcp_flags & TCP_RST)
 		return SERVICE_TRANSLATED;
@@ -63,16 +59,34 @@ GLOBAL int service_begins(const struct packet *packet, struct service *service)
 	return service_store(service, &created) ? DROP_CT_INSERT : SERVICE_TRANSLATED;
 }
 
-/* Is the connection itself over? */
-static __always_inline bool service_is_closed(const struct service *service)
+/* The connection of the client's address and port with the backend, or NULL. */
+static __always_inline struct ct_entry *service_connection(const struct service *service)
 {
 	struct snat_key6 key = { .sport = service->client.port, .dport = service->to.port, .protocol = service->protocol };
-	struct ct_entry *connection;
 	bool swapped;
 
 	copy_ip6(key.saddr, service->client.addr);
 	copy_ip6(key.daddr, service->to.addr);
-	connection = snat_connection(&key, service->family, &swapped);
+	return snat_connection(&key, service->family, &swapped);
+}
+
+/* Has the client's port a connection with this backend already, by another frontend or directly? What came there too would end it. Of
+ * datagrams none is ended: each is answered by the way that the client took last. */
+GLOBAL int service_is_taken(const struct service *service)
+{
+	struct ct_entry *connection;
+
+	if (!service || service->protocol != IPPROTO_TCP)
+		return false;
+	connection = service_connection(service);
+	return connection && ct_is_alive(connection) && !ct_is_closed(connection) && connection->rev_nat_index != service->id;
+}
+
+/* Is the connection itself over? */
+static __always_inline bool service_is_closed(const struct service *service)
+{
+	struct ct_entry *connection = service_connection(service);
+
 	return connection && (ct_is_closed(connection) || !ct_is_alive(connection));
 }
 
@@ -146,7 +160,9 @@ static __always_inline bool service_is_asked(const struct ct_entry *entry, const
 	if (likely((entry->flags & (CT_SERVICE | CT_REPLY_SEEN)) == CT_REPLY_SEEN))
 		return false;
 	/* A client that nobody has answered may have begun before its service. */
-	return ct_is_service(entry) || entry->tick != clock_tick() || packet->tcp_flags & TCP_SYN;
+	return ct_is_service(entry) ||
+	       (ct_is_forward(entry, packet) &&
+		(entry->tick != clock_tick() || (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN));
 }
 
 /* Is a packet without entry for a frontend? Most are not, and spared all that follows. */
@@ -272,6 +288,24 @@ static __always_inline int service4_translate(struct __sk_buff *skb, struct pack
 	return 0;
 }
 
+/* A connection's first packet, or the first after its backend has gone. SERVICE_NONE, SERVICE_TRANSLATED, or the reason of a drop. */
+static __always_inline int service_opens(const struct packet *packet, struct service *service)
+{
+	int answer, i;
+
+	if (packet->shape || !has_ports(service->protocol))
+		return SERVICE_NONE;
+	/* Another backend may have room for the client's port where the first has not. */
+	for (i = 0; i < 2; i++) {
+		answer = service_choose(service, packet->hook);
+		if (answer != SERVICE_TRANSLATED)
+			return answer;
+		if (!service_is_taken(service))
+			return service_begins(packet, service);
+	}
+	return DROP_CT_CANNOT_CREATE;
+}
+
 /* A packet for a frontend, and its key, get who answers there. entry: the key's, or NULL. SERVICE_NONE, SERVICE_TRANSLATED, or the reason
  * of a drop. */
 GLOBAL int service4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key, struct ct_entry *entry)
@@ -283,7 +317,7 @@ GLOBAL int service4(struct __sk_buff *skb, struct packet *packet, struct ct_key4
 		return DROP_INVALID;
 	answer = service4_find(packet, key, entry, &service);
 	if (answer == SERVICE_ANEW)
-		answer = service_begins(packet, &service);
+		answer = service_opens(packet, &service);
 	if (answer != SERVICE_TRANSLATED)
 		return answer;
 	answer = service4_translate(skb, packet, key, &service);
@@ -324,7 +358,7 @@ GLOBAL int service6(struct __sk_buff *skb, struct packet *packet, struct ct_key6
 		return DROP_INVALID;
 	answer = service6_find(packet, key, entry, &service);
 	if (answer == SERVICE_ANEW)
-		answer = service_begins(packet, &service);
+		answer = service_opens(packet, &service);
 	if (answer != SERVICE_TRANSLATED)
 		return answer;
 	answer = service6_translate(skb, packet, key, &service);

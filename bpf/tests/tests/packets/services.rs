@@ -11,6 +11,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
 const NO_SERVICE: u8 = 158;
+const CANNOT_CREATE: u8 = 138;
 
 type End = (IpAddr, u16);
 
@@ -124,7 +125,11 @@ fn a_backend_is_reached_without_its_service_as_before() {
         let direct = |flags| talk.node.from_pod(&talk.node.a, talk.packet(talk.client, talk.server, flags));
         talk.expect_asked(&direct(SYN), talk.server);
         expect_ends(&talk.answers(SYN | ACK), talk.server, talk.client);
-        // From one port by both ways: answers come by the way that was taken last.
+        // From one port by both ways: a connection is kept, and datagrams are answered by the way that was taken last.
+        if talk.protocol == TCP {
+            talk.node.expect_drop(CANNOT_CREATE, |_| talk.asks(ACK));
+            return talk.expect_asked(&direct(ACK), talk.server);
+        }
         talk.asks(ACK);
         expect_ends(&talk.answers(ACK), talk.service.at, talk.client);
         talk.expect_asked(&direct(ACK), talk.server);
@@ -249,6 +254,35 @@ fn a_connection_goes_on_while_the_pod_is_there_that_its_service_names_no_more() 
         // A new one on the same ports is led to who is named now.
         talk.asks(RST);
         talk.expect_asked(&talk.asks(SYN), other);
+    });
+}
+
+#[test]
+fn a_connection_is_not_ended_by_another_frontend_that_leads_its_port_to_the_same_backend() {
+    each(&[TCP, UDP], |talk| {
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        talk.asks(ACK);
+        let second = Service::new(8, talk.protocol, (talk.service.at.0, 81));
+        talk.node.set_service(&second, &[70]);
+        let asks_second = || talk.node.from_pod(&talk.node.a, talk.packet(talk.client, second.at, SYN));
+        if talk.protocol == UDP {
+            return expect_ends(&asks_second(), talk.client, talk.server);
+        }
+        talk.node.expect_drop(CANNOT_CREATE, |_| asks_second());
+        assert!(talk.node.connection(talk.protocol, talk.client, second.at).is_none());
+        talk.expect_asked(&talk.asks(ACK), talk.server);
+        // It has another backend, or the first connection is over.
+        talk.node.set_backend(71, talk.protocol, (talk.node.b.ip(talk.family), 8081));
+        talk.node.set_service(&second, &[71]);
+        expect_ends(&asks_second(), talk.client, (talk.node.b.ip(talk.family), 8081));
+        talk.asks(RST);
+        talk.node.set_service(&talk.service, &[71]);
+        talk.node.set_service(&second, &[70]);
+        let third = Service::new(9, talk.protocol, (talk.service.at.0, 82));
+        talk.node.set_service(&third, &[70]);
+        let outcome = talk.node.from_pod(&talk.node.a, talk.packet(talk.client, third.at, SYN));
+        expect_ends(&outcome, talk.client, talk.server);
     });
 }
 
