@@ -110,6 +110,9 @@ GLOBAL int dsr_tell6(struct __sk_buff *skb, const struct packet *packet)
 		return DROP_INVALID;
 	if (!frontend_end(packet->service, FAMILY_V6, &end))
 		return DROP_NO_SERVICE;
+	/* Hop-by-hop options stand first, or nobody takes them. */
+	if (head.ip.nexthdr == IPPROTO_HOPOPTS)
+		return DROP_INVALID_EXTENSION_HEADER;
 	if (bpf_ntohs(head.ip.payload_len) > 0xffff - sizeof(head.options))
 		return DROP_TOO_BIG;
 	head.options.next = head.ip.nexthdr;

@@ -142,7 +142,7 @@ fn expect_sent(flow: &Flow, outcome: &Outcome, said: &[u8]) {
         let header = 20 + said.len();
         assert_eq!(
             (usize::from(outcome.frame[14]), &outcome.frame[34..14 + header]),
-            (0x40 | header / 4, said)
+            (0x40 | (header / 4), said)
         );
     }
     seen.expect_checksum();
@@ -165,6 +165,19 @@ fn the_backend_is_asked_with_the_clients_address_and_told_the_frontend() {
             expect_sent(&flow, &ask(flags), &later);
         }
         assert!(node.snat4.rows().unwrap().is_empty() && node.snat6.rows().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_must_stand_first_is_not_pushed_back() {
+    each_first(&[TCP, UDP], |node, flow| {
+        let packet = flow.packet(flow.client, flow.frontend, SYN);
+        if flow.family == Family::V6 {
+            node.expect_drop(156, |_| node.from_netdev(packet.extension(0, vec![0, 1, 4, 0, 0, 0, 0])));
+        } else {
+            // Nor is there always room.
+            node.expect_drop(TOO_BIG, |_| node.from_netdev(packet.options(9)));
+        }
     });
 }
 
