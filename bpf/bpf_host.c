@@ -6,6 +6,7 @@
 #include "connection.h"
 #include "delivery.h"
 #include "drop.h"
+#include "dsr.h"
 #include "forward.h"
 #include "lb.h"
 #include "masquerade.h"
@@ -245,6 +246,21 @@ static __always_inline int for_pod4(struct __sk_buff *skb)
 	return destination4(skb, &daddr) ? is_pod_address4(daddr) : -1;
 }
 
+/* May a packet for a pod say which frontend it was sent to? Most are plain, and not asked further. */
+static __always_inline bool has_options4(struct __sk_buff *skb)
+{
+	struct iphdr *ip = (void *)(long)skb->data + L3_OFFSET;
+
+	return (void *)(ip + 1) > (void *)(long)skb->data_end || *(__u8 *)ip != 0x45;
+}
+
+static __always_inline bool has_options6(struct __sk_buff *skb)
+{
+	struct ipv6hdr *ip = (void *)(long)skb->data + L3_OFFSET;
+
+	return (void *)(ip + 1) > (void *)(long)skb->data_end || ip->nexthdr == IPPROTO_DSTOPTS;
+}
+
 static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
 {
 	struct ct_entry *entry;
@@ -258,6 +274,12 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 	packet->to_pod = reason;
 	if (packet->to_pod && unlikely(packet->monitor))
 		trace(skb, packet, TRACE_FROM_STACK);
+	if (lb_config.dsr && packet->to_pod && unlikely(has_options4(skb))) {
+		reason = dsr_take4(skb);
+		if (reason > 0)
+			return drop(skb, packet, reason);
+		packet->dsr = !!reason;
+	}
 	reason = parse4(skb, packet, key);
 	if (unlikely(reason))
 		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
@@ -280,6 +302,11 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
+	if (lb_config.dsr && unlikely(packet->dsr)) {
+		reason = dsr_remember4(skb, packet, key);
+		if (reason)
+			return drop(skb, packet, reason);
+	}
 	if (likely(packet->to_lxc_id))
 		return deliver4(skb, packet, HOOK_NETDEV);
 	if (packet->to_pod)
@@ -290,7 +317,10 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 	if (!packet->reverse) {
 		if (for_node(skb, FAMILY_V4))
 			return deliver_to_stack(skb, packet);
-		reason = snat_service(skb, FAMILY_V4);
+		if (lb_config.dsr && dsr_is_spoken(key->protocol))
+			reason = dsr_is_told(packet) ? dsr_tell4(skb, packet) : 0;
+		else
+			reason = snat_service(skb, FAMILY_V4);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
@@ -310,6 +340,12 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 	packet->to_pod = reason;
 	if (packet->to_pod && unlikely(packet->monitor))
 		trace(skb, packet, TRACE_FROM_STACK);
+	if (lb_config.dsr && packet->to_pod && unlikely(has_options6(skb))) {
+		reason = dsr_take6(skb);
+		if (reason > 0)
+			return drop(skb, packet, reason);
+		packet->dsr = !!reason;
+	}
 	reason = parse6(skb, packet, key);
 	if (unlikely(reason))
 		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
@@ -332,6 +368,11 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
+	if (lb_config.dsr && unlikely(packet->dsr)) {
+		reason = dsr_remember6(skb, packet, key);
+		if (reason)
+			return drop(skb, packet, reason);
+	}
 	if (likely(packet->to_lxc_id))
 		return deliver6(skb, packet, HOOK_NETDEV);
 	if (packet->to_pod)
@@ -342,7 +383,10 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 	if (!packet->reverse) {
 		if (for_node(skb, FAMILY_V6))
 			return deliver_to_stack(skb, packet);
-		reason = snat_service(skb, FAMILY_V6);
+		if (lb_config.dsr && dsr_is_spoken(key->protocol))
+			reason = dsr_is_told(packet) ? dsr_tell6(skb, packet) : 0;
+		else
+			reason = snat_service(skb, FAMILY_V6);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}

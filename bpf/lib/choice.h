@@ -10,8 +10,6 @@
 #include "packet.h"
 #include "runtime.h"
 
-extern const volatile struct lb_config lb_config;
-
 /* What else than the reason of a drop comes of a packet. */
 #define SERVICE_NONE 0 /* not for a frontend */
 #define SERVICE_TRANSLATED -1

@@ -57,6 +57,11 @@ ABI_SIZE(struct ct_entry, 72);
 #define CT_SERVICE 128 /* the responder is a service's frontend: the entry says which backend stands for it */
 #define CT_LOOPBACK 256 /* a pod that reaches itself through a service, as a client of the loopback address */
 
+#define CT_DSR 512 /* the responder is a pod that answers for a frontend of another node: which, a mapping says (dsr.h) */
+
+/* rev_nat_index with CT_DSR: no frontend's here, but not 0. Where mappings are not asked, such an answer has no frontend. */
+#define CT_DSR_INDEX 0xffff
+
 /* In the place of the counters of an entry with CT_SERVICE. rev_nat_index is the frontend's id, epoch counts removals of
  * backends (runtime_config.lb_epoch). addr: 4 words; an IPv4 address is the first. */
 struct ct_service {

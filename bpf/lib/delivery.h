@@ -7,6 +7,7 @@
 #include "drop.h"
 #include "endpoint.h"
 #include "ipcache.h"
+#include "lb.h"
 #include "metrics.h"
 #include "packet.h"
 #include "trace.h"
@@ -121,7 +122,15 @@ static __always_inline void packet_reads_service(struct packet *packet, struct c
 	if (!to_responder) {
 		packet->reverse = entry->rev_nat_index;
 		packet->loopback = !!(entry->flags & CT_LOOPBACK);
+		if (lb_config.dsr)
+			packet->dsr = !!(entry->flags & CT_DSR);
 	} else if (entry->rev_nat_index != packet->service && packet->shape != SHAPE_ERROR) {
+		if (lb_config.dsr && entry->flags & CT_DSR) {
+			/* Of TCP, only the packet that opens says it. */
+			if (packet->dsr || (packet->protocol == IPPROTO_TCP && entry->flags & CT_SEEN_NON_SYN))
+				return;
+			entry->flags &= ~CT_DSR;
+		}
 		/* A client that reaches one backend by two ways from one port is answered by the way that it took last. */
 		entry->rev_nat_index = packet->service;
 	}

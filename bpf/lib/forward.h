@@ -4,6 +4,7 @@
 
 #include "kernel.h"
 #include "drop.h"
+#include "lb.h"
 #include "packet.h"
 #include "trace.h"
 
@@ -21,6 +22,8 @@ struct way {
 
 static __always_inline int way_reason(long answer)
 {
+	if (answer == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return DROP_TOO_BIG;
 	/* bpf_redirect_neigh finds a neighbour that is not there yet. */
 	return answer == BPF_FIB_LKUP_RET_SUCCESS || answer == BPF_FIB_LKUP_RET_NO_NEIGH ? 0 : DROP_NO_ROUTE;
 }
@@ -36,6 +39,9 @@ GLOBAL int way_of4(struct __sk_buff *skb, struct way *way)
 	fib.ifindex = skb->ifindex;
 	fib.tos = ip.tos;
 	fib.l4_protocol = ip.protocol;
+	/* Without a length the kernel asks the device alone, and is generous; that of many segments says nothing. */
+	if (lb_config.dsr && !skb->gso_size)
+		fib.tot_len = bpf_ntohs(ip.tot_len);
 	fib.ipv4_src = ip.saddr;
 	fib.ipv4_dst = ip.daddr;
 	reason = way_reason(bpf_fib_lookup(skb, &fib, sizeof(fib), 0));
@@ -58,6 +64,8 @@ GLOBAL int way_of6(struct __sk_buff *skb, struct way *way)
 		return DROP_INVALID;
 	fib.ifindex = skb->ifindex;
 	fib.l4_protocol = ip.nexthdr;
+	if (lb_config.dsr && !skb->gso_size)
+		fib.tot_len = sizeof(ip) + bpf_ntohs(ip.payload_len);
 	copy_ip6(fib.ipv6_src, ip.saddr.in6_u.u6_addr32);
 	copy_ip6(fib.ipv6_dst, ip.daddr.in6_u.u6_addr32);
 	reason = way_reason(bpf_fib_lookup(skb, &fib, sizeof(fib), 0));

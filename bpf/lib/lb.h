@@ -18,6 +18,8 @@ struct lb_config {
 };
 ABI_SIZE(struct lb_config, 48);
 
+extern const volatile struct lb_config lb_config;
+
 /* Where a connection comes from, for services whose external traffic stays on the node. */
 #define LB_SCOPE_EXTERNAL 0 /* from outside; and, without LB_TWO_SCOPES, from everywhere */
 #define LB_SCOPE_INTERNAL 1 /* from pods and from the node, if the frontend has LB_TWO_SCOPES */

@@ -7,13 +7,6 @@
 #include "rewrite.h"
 #include "snat.h"
 
-extern const volatile struct lb_config lb_config;
-
-static __always_inline __u32 snat_lifetime(__u8 protocol)
-{
-	return protocol == IPPROTO_TCP ? CT_LIFETIME_TCP : CT_LIFETIME_ANY;
-}
-
 /* Keys and entries are copied: the verifier of Linux 6.1 takes none from the memory that a global function was given. */
 static __noinline struct snat_entry *snat_find(const struct snat_key6 *key, __u8 family)
 {

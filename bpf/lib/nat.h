@@ -194,6 +194,75 @@ static __always_inline bool frontend_end(__u32 id, __u8 family, struct nat_end *
 	return true;
 }
 
+/* The frontend of another node in whose name a pod answers this client. 0 or the reason of a drop. */
+GLOBAL int dsr_end4(const struct packet *packet, const struct ct_key4 *key, struct nat_end *end)
+{
+	struct snat_key4 mapping = { .direction = SNAT_OUT };
+	struct snat_entry *entry;
+	__be32 addr0, addr1;
+	__be16 port0, port1;
+	bool is_1;
+
+	if (!lb_config.dsr || !packet || !key || !end)
+		return DROP_INVALID;
+	is_1 = initiator_is_1(packet);
+	addr0 = key->addr[0];
+	addr1 = key->addr[1];
+	port0 = key->port[0];
+	port1 = key->port[1];
+	barrier();
+	mapping.saddr = is_1 ? addr0 : addr1;
+	mapping.daddr = is_1 ? addr1 : addr0;
+	mapping.sport = is_1 ? port0 : port1;
+	mapping.dport = is_1 ? port1 : port0;
+	mapping.protocol = key->protocol;
+	entry = bpf_map_lookup_elem(&cilium_snat_v4_external, &mapping);
+	if (!entry)
+		return DROP_NO_SERVICE;
+	if (entry->tick != clock_tick()) {
+		entry->lifetime = clock_seconds() + snat_lifetime(mapping.protocol);
+		entry->tick = clock_tick();
+	}
+	copy_ip6(end->addr, entry->addr);
+	end->port = entry->port;
+	return 0;
+}
+
+GLOBAL int dsr_end6(const struct packet *packet, const struct ct_key6 *key, struct nat_end *end)
+{
+	struct snat_key6 mapping = { .direction = SNAT_OUT };
+	struct snat_entry *entry;
+	__be16 port0, port1;
+	bool is_1;
+
+	if (!lb_config.dsr || !packet || !key || !end)
+		return DROP_INVALID;
+	is_1 = initiator_is_1(packet);
+	port0 = key->port[0];
+	port1 = key->port[1];
+	barrier();
+	mapping.sport = is_1 ? port0 : port1;
+	mapping.dport = is_1 ? port1 : port0;
+	if (is_1) {
+		copy_ip6(mapping.saddr, key->addr[0]);
+		copy_ip6(mapping.daddr, key->addr[1]);
+	} else {
+		copy_ip6(mapping.saddr, key->addr[1]);
+		copy_ip6(mapping.daddr, key->addr[0]);
+	}
+	mapping.protocol = key->protocol;
+	entry = bpf_map_lookup_elem(&cilium_snat_v6_external, &mapping);
+	if (!entry)
+		return DROP_NO_SERVICE;
+	if (entry->tick != clock_tick()) {
+		entry->lifetime = clock_seconds() + snat_lifetime(mapping.protocol);
+		entry->tick = clock_tick();
+	}
+	copy_ip6(end->addr, entry->addr);
+	end->port = entry->port;
+	return 0;
+}
+
 /* What goes to whom spoke to a frontend comes from there. 0 or the reason of a drop. */
 GLOBAL int reverse4(struct __sk_buff *skb, const struct packet *packet, const struct ct_key4 *key)
 {
@@ -202,8 +271,13 @@ GLOBAL int reverse4(struct __sk_buff *skb, const struct packet *packet, const st
 
 	if (!packet || !key)
 		return DROP_INVALID;
-	if (!frontend_end(packet->reverse, FAMILY_V4, &end))
+	if (lb_config.dsr && packet->dsr) {
+		reason = dsr_end4(packet, key, &end);
+		if (reason)
+			return reason;
+	} else if (!frontend_end(packet->reverse, FAMILY_V4, &end)) {
 		return DROP_NO_SERVICE;
+	}
 	reason = nat4(skb, &end, SNAT_OUT);
 	if (reason || likely(!packet->loopback))
 		return reason;
@@ -218,8 +292,13 @@ GLOBAL int reverse6(struct __sk_buff *skb, const struct packet *packet, const st
 
 	if (!packet || !key)
 		return DROP_INVALID;
-	if (!frontend_end(packet->reverse, FAMILY_V6, &end))
+	if (lb_config.dsr && packet->dsr) {
+		reason = dsr_end6(packet, key, &end);
+		if (reason)
+			return reason;
+	} else if (!frontend_end(packet->reverse, FAMILY_V6, &end)) {
 		return DROP_NO_SERVICE;
+	}
 	reason = nat6(skb, &end, SNAT_OUT);
 	if (reason || likely(!packet->loopback))
 		return reason;

@@ -61,6 +61,11 @@ struct {
 	__type(value, struct snat_entry);
 } cilium_snat_v6_external SEC(".maps");
 
+static __always_inline __u32 snat_lifetime(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP ? CT_LIFETIME_TCP : CT_LIFETIME_ANY;
+}
+
 #define SNAT_PORT_MIN 1024
 #define SNAT_PORTS (65536 - SNAT_PORT_MIN)
 #define SNAT_ATTEMPTS 32

@@ -302,6 +302,11 @@ impl Node {
         self.run(Hook::FromNetdev, frame, 1).0
     }
 
+    /// From the network, as it is, by a device that sums what it receives.
+    pub fn from_netdev_summed(&self, frame: &[u8]) -> Outcome {
+        test_run_summed(&self.programs[1].program("from_netdev").unwrap(), self.uplink, frame)
+    }
+
     /// Out to the network.
     pub fn to_netdev(&self, packet: Packet) -> Outcome {
         self.send(Hook::ToNetdev, packet)

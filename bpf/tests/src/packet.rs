@@ -45,7 +45,7 @@ pub struct Packet {
     transport: Vec<u8>,
     checksum_at: Option<usize>,
     fragment: Option<Fragment>,
-    options: usize,
+    options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
 }
 
@@ -62,7 +62,7 @@ impl Packet {
             transport,
             checksum_at: None,
             fragment: None,
-            options: 0,
+            options: Vec::new(),
             extensions: Vec::new(),
         }
     }
@@ -138,8 +138,13 @@ impl Packet {
     }
 
     /// With 4-byte IPv4 options that mean nothing.
-    pub fn options(mut self, words: usize) -> Self {
-        self.options = words;
+    pub fn options(self, words: usize) -> Self {
+        self.option_bytes(vec![1; words * 4])
+    }
+
+    /// With these IPv4 options, of whole words.
+    pub fn option_bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.options = bytes;
         self
     }
 
@@ -196,7 +201,7 @@ impl Packet {
 
     fn ipv4(&self, from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
         let payload = self.payload();
-        let header_length = 20 + self.options * 4;
+        let header_length = 20 + self.options.len();
         let length = u16::try_from(header_length + payload.len()).expect("a packet");
         let (id, offset) = self.fragment.as_ref().map_or((7, 0), |fragment| {
             (fragment.id as u16, fragment.offset | if fragment.more { 0x2000 } else { 0 })
@@ -208,7 +213,7 @@ impl Packet {
         header.extend([self.hops, self.protocol, 0, 0]);
         header.extend(from.octets());
         header.extend(to.octets());
-        header.extend(vec![1; self.options * 4]);
+        header.extend(&self.options);
         let sum = internet_checksum(&header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         header.extend(payload);

@@ -28,6 +28,8 @@ pub mod conntrack_flags {
     pub const SERVICE: u16 = 128;
     /// A pod that reaches itself through a service, as a client of the loopback address.
     pub const LOOPBACK: u16 = 256;
+    /// The responder is a pod that answers for a frontend of another node: a masquerading mapping says which.
+    pub const DSR: u16 = 512;
 }
 
 macro_rules! conntrack_key {

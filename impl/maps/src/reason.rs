@@ -7,7 +7,7 @@ pub const FORWARDED: u8 = 0;
 pub const EVENT_LOST: u8 = 1;
 
 const FIRST: u8 = 130;
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 39] = [
     "Invalid source mac",
     "Invalid destination mac",
     "Invalid source ip",
@@ -46,6 +46,7 @@ const NAMES: [&str; 38] = [
     "No configuration available to perform policy decision",
     "No port for masquerading",
     "No route",
+    "Too big for the MTU",
 ];
 
 /// Whether a reason is one of a drop.
@@ -84,6 +85,7 @@ mod tests {
             (159, "Policy denied (L4)"),
             (162, "Policy denied (CIDR)"),
             (165, "No configuration available to perform policy decision"),
+            (168, "Too big for the MTU"),
             (200, "200"),
             (77, "77"),
         ] {

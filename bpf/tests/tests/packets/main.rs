@@ -4,6 +4,7 @@
 mod connection;
 mod delivery;
 mod denial;
+mod dsr;
 mod events;
 mod fragments;
 mod icmp;

@@ -24,6 +24,8 @@ pub struct Services {
     pub node_ports: PortRange,
     /// How backends are chosen.
     pub algorithm: Algorithm,
+    /// Whether backends on other nodes answer clients outside themselves.
+    pub dsr: bool,
     /// Whether sockets are translated, where the kernel can.
     pub sockets: bool,
     /// Whose sockets: a control group of version 2. `None`: to be found, or mounted.
@@ -45,11 +47,11 @@ impl Services {
     const LOOPBACK6: &str = "ipv6-service-loopback-address";
 
     pub(super) fn parse(settings: &Settings) -> Result<Self, ConfigError> {
-        refuse_dsr(settings)?;
         Ok(Self {
             kubernetes: !settings.switch("disable-k8s-services")?,
             node_ports: node_ports(settings)?,
             algorithm: algorithm(settings)?,
+            dsr: settings.word("bpf-lb-mode", &[("snat", false), ("dsr", true)])?,
             sockets: settings.switch("bpf-lb-sock")?,
             cgroup_root: settings.path("cgroup-root")?,
             frontends_max: settings.number("bpf-lb-map-max", FRONTENDS)?,
@@ -79,18 +81,6 @@ impl Services {
         }
         Ok(())
     }
-}
-
-/// Remote backends that answer clients themselves.
-fn refuse_dsr(settings: &Settings) -> Result<(), ConfigError> {
-    let dsr = settings.word("bpf-lb-mode", &[("snat", false), ("dsr", true)])?;
-    if dsr {
-        return Err(settings.invalid(
-            "bpf-lb-mode",
-            "direct server return is not there yet; leave the option out or write \"snat\"",
-        ));
-    }
-    Ok(())
 }
 
 fn node_ports(settings: &Settings) -> Result<PortRange, ConfigError> {

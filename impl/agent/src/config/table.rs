@@ -107,7 +107,8 @@ pub const OPTIONS: &[Spec] = &[
         "bpf-lb-mode",
         Kind::Value("MODE"),
         "snat",
-        "How backends on other nodes are reached from outside: snat, with the node's address",
+        "How backends on other nodes are reached from outside: snat, with the node's address, or dsr, with the client's, \
+         so that they answer it straight; all nodes must have the same",
     ),
     option(
         "bpf-lb-sock",

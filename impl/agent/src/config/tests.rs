@@ -145,13 +145,14 @@ fn services_are_set_as_later_ciliums_write_it() {
     let flags = [
         "--disable-k8s-services",
         "--bpf-lb-maglev-table-size=4093",
-        "--bpf-lb-mode=snat",
+        "--bpf-lb-mode=dsr",
         "--bpf-lb-sock=false",
         "--config-dir",
         dir.path().to_str().unwrap(),
     ];
     let services = config(&flags, variables).services;
-    assert!(!services.kubernetes && !services.sockets);
+    assert!(!services.kubernetes && !services.sockets && services.dsr);
+    assert!(!config(&["--bpf-lb-mode=snat"], &[]).services.dsr && !config(&[], &[]).services.dsr);
     assert_eq!(services.algorithm, Algorithm::Maglev { table_size: 4093 });
     assert_eq!(services.node_ports.to_string(), "31000-31099");
     assert_eq!(services.cgroup_root.as_deref(), Some(Path::new("/cg")));
@@ -260,7 +261,6 @@ fn values_that_make_no_sense_name_the_option_and_what_would_be_right() {
         ("--node-port-range=1,2,3", &["\"1,2,3\""]),
         ("--bpf-lb-algorithm=round-robin", &["random, maglev"]),
         ("--bpf-lb-maglev-table-size=250", &["251, 509"]),
-        ("--bpf-lb-mode=dsr", &["--bpf-lb-mode", "direct server return is not there yet", "snat"]),
         ("--bpf-lb-mode=hybrid", &["snat, dsr"]),
         ("--bpf-lb-map-max=65536", &["1 to 65535"]),
         ("--bpf-lb-slot-map-max=0", &["from 1"]),

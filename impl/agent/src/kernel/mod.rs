@@ -63,7 +63,7 @@ fn services(services: &Services) -> ServicesConfig {
     ServicesConfig {
         maglev: matches!(services.algorithm, Algorithm::Maglev { .. }),
         node_ports: (services.node_ports.first().get(), services.node_ports.last().get()),
-        dsr: false,
+        dsr: services.dsr,
         loopback_ip4: services.loopback4,
         loopback_ip6: services.loopback6,
         cgroup: None,

@@ -181,6 +181,7 @@ fn flags(bits: u16) -> Vec<&'static str> {
         (conntrack_flags::VIA_STACK, "ViaStack"),
         (conntrack_flags::SERVICE, "Service"),
         (conntrack_flags::LOOPBACK, "Loopback"),
+        (conntrack_flags::DSR, "DSR"),
     ];
     all.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| name).collect()
 }
@@ -383,6 +384,8 @@ mod tests {
         assert_eq!((&json["tx-packets"], &json["backend"]["address"]), (&0.into(), &"10.0.0.7:8080".into()));
         let behind = ConntrackEntry { rev_nat_index: 9, ..ConntrackEntry::default() };
         assert!(Connection::new(&key, &behind, 0).to_string().ends_with(" epoch=0 service=9"));
+        let dsr = ConntrackEntry { flags: conntrack_flags::DSR, ..behind };
+        assert!(Connection::new(&key, &dsr, 0).to_string().contains("flags=[DSR]"));
     }
 
     #[test]
