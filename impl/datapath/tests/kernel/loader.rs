@@ -2,7 +2,6 @@
 //! The loader on this machine's kernel: private maps, pinned maps, both ways to attach. Needs root.
 
 use std::collections::BTreeSet;
-
 use std::fs;
 use std::os::fd::AsFd;
 
