@@ -23,6 +23,10 @@ use crate::loader::{MapSet, attach_sockets, detach_sockets, load_sock};
 use crate::order::addresses;
 use crate::{Datapath, DatapathError};
 
+/// Backends that went before their pods of which it is known that connections to them may go on. Of more, connections are
+/// ended at once.
+const OUTLIVED_MAX: usize = 65_536;
+
 /// The services of a datapath.
 #[derive(Debug)]
 pub struct Services {
@@ -135,7 +139,9 @@ impl Datapath {
         let (rest, ended): (BTreeSet<_>, BTreeSet<_>) =
             std::mem::take(&mut services.gone).into_iter().partition(goes_on);
         services.gone = rest;
-        terminator.backends_went(ended.into_iter());
+        let surplus = services.gone.len().saturating_sub(OUTLIVED_MAX);
+        let more = (0..surplus).filter_map(|_| services.gone.pop_first());
+        terminator.backends_went(ended.into_iter().chain(more));
     }
 
     /// What became of connections to backends that went, where sockets are translated.
