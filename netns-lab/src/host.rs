@@ -149,9 +149,8 @@ fn forward_stop(pid: Pid, stop: &AtomicBool, ended: &AtomicBool) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::executable::write_executable;
     use crate::plan::SCHEMA;
 
     fn plan() -> Plan {
@@ -167,8 +166,7 @@ mod tests {
 
     fn program(dir: &Path, script: &str) -> PathBuf {
         let path = dir.join("lab");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        write_executable(&path, format!("#!/bin/sh\n{script}\n").as_bytes());
         path
     }
 

@@ -7,6 +7,8 @@ pub mod cni;
 pub mod demo;
 pub mod environment;
 mod error_line;
+#[cfg(test)]
+mod executable;
 pub mod host;
 pub mod lab;
 pub mod netperf;

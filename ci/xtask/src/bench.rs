@@ -86,12 +86,17 @@ mod tests {
         assert!(!asks_for_help::<&str>(&[]));
     }
 
+    /// Written by a process of its own: what another test of this process starts in that moment would inherit the file
+    /// open for writing, and the kernel refuses to run such a file (ETXTBSY).
     fn suite(script: &str) -> (tempfile::TempDir, PathBuf) {
-        use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("suite");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("write the script");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("make it executable");
+        let written = Command::new("sh")
+            .args(["-c", r##"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 755 "$0""##])
+            .args([path.as_os_str(), script.as_ref()])
+            .status()
+            .expect("sh runs");
+        assert!(written.success());
         (directory, path)
     }
 

@@ -3,13 +3,13 @@
 //! in the caller's own namespace.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use serde_json::json;
 
 use super::*;
+use crate::executable::write_executable;
 
 const RESULT: &str = r#"{
     "cniVersion": "1.0.0",
@@ -112,8 +112,7 @@ fn settings_cannot_change_version_name_and_type() {
 fn script(dir: &Path, answer: &str) -> Runtime {
     let text =
         format!("#!/bin/sh\n{{ env | grep ^CNI_ | sort; cat; echo; }} >> {}/log\n{answer}\n", dir.display());
-    fs::write(dir.join("plugin"), text).unwrap();
-    fs::set_permissions(dir.join("plugin"), fs::Permissions::from_mode(0o755)).unwrap();
+    write_executable(&dir.join("plugin"), text.as_bytes());
     Runtime::new(PluginPath::new(vec![dir.into()]), NetNs::current().unwrap())
 }
 

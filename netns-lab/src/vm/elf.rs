@@ -91,6 +91,7 @@ pub fn loadable_part(data: &[u8]) -> Result<Vec<u8>, ElfError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executable::write_executable;
     use std::fs;
     use std::process::Command;
 
@@ -129,18 +130,7 @@ mod tests {
         let whole = fs::read("/bin/true").unwrap();
         let cut = loadable_part(&whole).unwrap();
         assert!(cut.len() < whole.len());
-        fs::write(&path, cut).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        // Another test may be between fork and exec with the file open for writing: the kernel then says ETXTBSY.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        let status = loop {
-            match Command::new(&path).status() {
-                Err(e)
-                    if e.kind() == std::io::ErrorKind::ExecutableFileBusy
-                        && std::time::Instant::now() < deadline => {}
-                status => break status.unwrap(),
-            }
-        };
-        assert!(status.success());
+        write_executable(&path, &cut);
+        assert!(Command::new(&path).status().unwrap().success());
     }
 }
