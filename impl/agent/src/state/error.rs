@@ -27,6 +27,18 @@ pub enum StateError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// More than is read again.
+    #[error(
+        "{path:?} would have {bytes} bytes, of which {limit} are allowed: remove rules or services that came through the API"
+    )]
+    TooLarge {
+        /// The file, which is as it was.
+        path: PathBuf,
+        /// What it would have.
+        bytes: usize,
+        /// What it may have.
+        limit: u64,
+    },
     /// A file is not what was written.
     #[error("{path:?} is not usable: {problem}")]
     Corrupt {

@@ -8,9 +8,6 @@ use std::path::Path;
 
 use super::error::StateError;
 
-/// Largest file that is read, bytes. An endpoint with a hundred labels takes ten thousand.
-const LIMIT: u64 = 1 << 20;
-
 /// Puts a file in the place of the one before, so that it outlasts a power cut.
 ///
 /// # Errors
@@ -41,15 +38,18 @@ fn sync_directory(path: &Path) -> Result<(), StateError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(StateError::system("sync directory", path))
 }
 
-/// A whole file; `None` if it is not there.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(StateError::system("read", path)(e)),
-        Ok(_) if bytes.len() as u64 > LIMIT => {
-            Err(StateError::Corrupt { path: path.into(), problem: format!("larger than {LIMIT} bytes") })
-        }
-        Ok(_) => Ok(Some(bytes)),
+/// A whole file of at most so many bytes; `None` if it is not there.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
+    let too_large =
+        || StateError::Corrupt { path: path.into(), problem: format!("larger than {limit} bytes") };
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(StateError::system("open", path))?,
+    };
+    if file.metadata().map_err(StateError::system("read", path))?.len() > limit {
+        return Err(too_large());
     }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(StateError::system("read", path))?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(Some(bytes)) }
 }

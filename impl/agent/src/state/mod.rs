@@ -24,8 +24,13 @@ use lock::Lock;
 
 /// The file of an endpoint.
 const ENDPOINT_FILE: &str = "ep_config.json";
-/// What the directory of an endpoint is called whose file cannot be used, behind its number.
+/// What the directory of an endpoint is called whose file cannot be used, behind its number; and a file of the node's.
 const CORRUPT: &str = ".corrupt";
+/// Largest file of an endpoint that is read, bytes. One with a hundred labels takes ten thousand.
+const ENDPOINT_LIMIT: u64 = 1 << 20;
+/// Largest file of the node, bytes: nothing larger is written, since it would not be read again. A service of the API
+/// with ten backends takes 300, a rule a few thousand.
+const NODE_LIMIT: u64 = 256 << 20;
 /// Mode of the directories: the state names workloads and their labels. 1.4 has the same.
 const MODE: u32 = 0o770;
 
@@ -125,7 +130,7 @@ impl StateDir {
     pub fn endpoints<T: DeserializeOwned>(&self) -> Result<Found<T>, StateError> {
         let mut found = Found { endpoints: Vec::new(), skipped: Vec::new() };
         for id in self.ids()? {
-            match self.take(&self.endpoint_dir(id).join(ENDPOINT_FILE)) {
+            match take(&self.endpoint_dir(id).join(ENDPOINT_FILE), ENDPOINT_LIMIT) {
                 Ok(Some(content)) => found.endpoints.push((id, content)),
                 // The directory was made and the agent died before it wrote the file: the endpoint never was.
                 Ok(None) => self.remove(id)?,
@@ -168,29 +173,38 @@ impl StateDir {
     /// Keeps what the node must find again.
     ///
     /// # Errors
-    /// [`StateError::System`].
+    /// [`StateError::System`]; [`StateError::TooLarge`] for what would not be read again. The file before is still there.
     pub fn write_node<T: Serialize>(&self, file: NodeFile, content: &T) -> Result<(), StateError> {
-        self.put(&self.state.join(file.name()), content)
+        let path = self.state.join(file.name());
+        let text = described(&path, content)?;
+        if text.len() as u64 > NODE_LIMIT {
+            return Err(StateError::TooLarge { path, bytes: text.len(), limit: NODE_LIMIT });
+        }
+        replace(&path, &text)
     }
 
-    /// What the node kept.
+    /// What the node kept. A file that is not what was written is put aside, for whoever wants to look at it.
     ///
     /// # Errors
     /// A file that cannot be read, or is not what was written.
     pub fn node<T: DeserializeOwned>(&self, file: NodeFile) -> Result<Option<T>, StateError> {
-        self.take(&self.state.join(file.name()))
+        let path = self.state.join(file.name());
+        take(&path, NODE_LIMIT).inspect_err(|error| {
+            let aside = self.state.join(format!("{}{CORRUPT}", file.name()));
+            if matches!(error, StateError::Corrupt { .. })
+                && let Err(error) = fs::rename(&path, &aside)
+            {
+                tracing::error!(?path, %error, "what cannot be used is not put aside, and will be overwritten");
+            }
+        })
     }
+}
 
-    fn put<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), StateError> {
-        replace(path, &described(path, content)?)
-    }
-
-    fn take<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StateError> {
-        let Some(bytes) = file::read(path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| StateError::Corrupt { path: path.into(), problem: e.to_string() })
-    }
+fn take<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>, StateError> {
+    let Some(bytes) = file::read(path, limit)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| StateError::Corrupt { path: path.into(), problem: e.to_string() })
 }
 
 fn described<T: Serialize>(path: &Path, content: &T) -> Result<Vec<u8>, StateError> {

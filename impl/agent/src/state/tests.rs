@@ -2,8 +2,9 @@
 //! The state directory, on a real one.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::{fs, io};
 
 use super::{NodeFile, StateDir, StateError};
 
@@ -75,6 +76,33 @@ fn corrupt_files_are_reported_by_name_and_the_others_are_found() {
     fs::write(dir.path().join("state/2/ep_config.json"), "{").unwrap();
     let found = state.endpoints::<Content>().unwrap();
     assert_eq!((found.endpoints.len(), found.skipped.len()), (1, 1));
+}
+
+#[test]
+fn the_nodes_file_may_be_large_and_is_put_aside_if_it_is_of_no_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(dir.path()).unwrap();
+    let many: Vec<String> = (0..100_000).map(|number| format!("203.0.113.{number}")).collect();
+    state.write_node(NodeFile::Node, &many).unwrap();
+    assert!(fs::metadata(dir.path().join("state/node.json")).unwrap().len() > 1 << 20);
+    assert_eq!(state.node(NodeFile::Node).unwrap(), Some(many));
+
+    let refused = state.write_node(NodeFile::Node, &" ".repeat(super::NODE_LIMIT as usize)).unwrap_err();
+    assert!(matches!(refused, StateError::TooLarge { .. }), "{refused}");
+    assert!(state.node::<Vec<String>>(NodeFile::Node).unwrap().is_some(), "the file before is still there");
+
+    let path = dir.path().join("state/node.json");
+    let spoil: [(fn(&Path) -> io::Result<()>, &str); 2] = [
+        (|path| fs::write(path, "{"), "EOF"),
+        (|path| fs::File::create(path)?.set_len(super::NODE_LIMIT + 1), "larger than"),
+    ];
+    for (spoil, expected) in spoil {
+        spoil(&path).unwrap();
+        let refused = state.node::<Content>(NodeFile::Node).unwrap_err();
+        assert!(refused.to_string().contains(expected), "{refused}");
+        assert_eq!(state.node::<Content>(NodeFile::Node).unwrap(), None, "it is put aside");
+        assert!(dir.path().join("state/node.json.corrupt").exists());
+    }
 }
 
 #[test]
