@@ -74,15 +74,13 @@ impl Node {
         let mut made = Translated::default();
         let name: Arc<str> = format!("pod {key}").into();
         for (port, addresses) in ports {
-            if let Some(address) = port.address
-                && !address.is_loopback()
-                && !self.addresses.contains(&address)
-            {
-                let part = format!("hostPort {}/{}", port.port, port.protocol);
-                made.refused.push((part, format!("hostIP {address} is not an address of the node")));
+            if let Some(reason) = port.address.and_then(|at| self.out_of_reach(at, addresses)) {
+                made.refused.push((format!("hostPort {}/{}", port.port, port.protocol), reason));
                 continue;
             }
-            for pod in addresses.iter().copied().filter(|address| self.has_family(*address)) {
+            let of_host_ip = |pod: &IpAddr| port.address.is_none_or(|only| only.is_ipv4() == pod.is_ipv4());
+            let pods = addresses.iter().copied().filter(|address| self.has_family(*address));
+            for pod in pods.filter(of_host_ip) {
                 let backend =
                     BackendAddress { address: pod, port: port.container_port, protocol: port.protocol };
                 let wanted = Wanted {
@@ -101,6 +99,16 @@ impl Node {
             }
         }
         made.sorted()
+    }
+
+    /// Why a pod is not reached at a `hostIP`.
+    fn out_of_reach(&self, host_ip: IpAddr, pod: &[IpAddr]) -> Option<String> {
+        let ipv4 = host_ip.is_ipv4();
+        if !self.reached_at(ipv4).any(|address| address == host_ip) {
+            return Some(format!("hostIP {host_ip} is no address at which the node is reached"));
+        }
+        let reached = pod.iter().any(|address| address.is_ipv4() == ipv4);
+        (!reached).then(|| format!("hostIP {host_ip} is of a family in which the pod has no address"))
     }
 
     /// A service with its slices.

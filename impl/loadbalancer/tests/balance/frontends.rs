@@ -207,8 +207,24 @@ fn a_host_port_leads_to_its_pod() {
     );
     assert_eq!(
         world.balancer.refused()["pod shop/web: hostPort 8081/TCP"],
-        "hostIP 203.0.113.9 is not an address of the node"
+        "hostIP 203.0.113.9 is no address at which the node is reached"
     );
+    for (host_ip, addresses, reason) in [
+        (
+            "127.0.0.2",
+            "{ip: 10.0.0.5}, {ip: 'fd00::5'}",
+            "hostIP 127.0.0.2 is no address at which the node is reached",
+        ),
+        ("'::1'", "{ip: 10.0.0.5}", "hostIP ::1 is of a family in which the pod has no address"),
+    ] {
+        let mut world = World::node();
+        world.apply(&format!(
+            "kind: Pod\nmetadata: {{name: web}}\nstatus: {{podIPs: [{addresses}]}}\n\
+             spec: {{containers: [{{ports: [{{containerPort: 81, hostPort: 8081, hostIP: {host_ip}}}]}}]}}\n"
+        ));
+        assert_eq!(world.dump(), "");
+        assert_eq!(world.balancer.refused()["pod shop/web: hostPort 8081/TCP"], reason);
+    }
     world.set_node(&["203.0.113.9"]);
     assert_eq!(world.lines("8081"), "203.0.113.9:8081/TCP HostPort pod shop/web = 10.0.0.5:81\n");
     assert!(world.balancer.refused().is_empty());
