@@ -114,6 +114,25 @@ fn a_policy_map_that_fails_fails_the_answer_and_keeps_the_endpoint_behind() {
 }
 
 #[test]
+fn a_service_that_fails_is_none_of_a_policys_business() {
+    let mut world = World::started();
+    world.create(request(5, &["k8s:a"]));
+    let ticket = world.ask(|ticket| Event::PolicyAdd {
+        ticket,
+        rules: vec![lets_in("one", "a", "b")],
+        replace: false,
+    });
+    let frontend = loadbalancer::Frontend {
+        address: "10.96.0.10".parse().unwrap(),
+        port: addr::Port::new(80).unwrap(),
+        protocol: addr::Protocol::Tcp,
+        scope: loadbalancer::Scope::External,
+    };
+    world.realize_with(&[(Row::Service(frontend), "the map is full"), (Row::Backend(3), "the map is full")]);
+    assert!(matches!(world.replies[&ticket], Ok(Answer::PolicyAdded { .. })), "{:?}", world.replies[&ticket]);
+}
+
+#[test]
 fn identities_that_come_and_go_are_one_entry_each() {
     let mut world = World::started();
     let a = world.create(request(5, &["k8s:a"]));
