@@ -158,7 +158,7 @@ pub struct ServicesStatus {
     /// The control group whose sockets are; or why none are.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sockets_msg: String,
-    /// How backends on other nodes are reached from outside: `snat`.
+    /// How backends on other nodes are reached from outside: `snat` or `dsr`.
     pub mode: String,
     /// How backends are chosen: `random` or `maglev`.
     pub algorithm: String,

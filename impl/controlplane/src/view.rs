@@ -184,4 +184,6 @@ pub struct ServiceView {
     pub affinity_timeout_s: Option<u32>,
     /// Its backends with their ids, each once.
     pub backends: Vec<(u32, loadbalancer::BackendRow)>,
+    /// Why the datapath does not have it as desired.
+    pub failure: Option<String>,
 }

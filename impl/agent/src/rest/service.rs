@@ -3,7 +3,7 @@
 
 use addr::{Port, Protocol};
 use api::{BackendAddress, FrontendAddress, Service, ServiceFlags, ServiceSpec, ServiceStatus};
-use controlplane::{Answer, ControlPlane, Event, Refusal, Row, ServiceView};
+use controlplane::{Answer, ControlPlane, Event, Refusal, ServiceView};
 use hyper::StatusCode;
 use loadbalancer::{ApiError, ApiService, BackendState, FrontendKind, Scope};
 
@@ -28,10 +28,8 @@ impl<T: Target> Api<T> {
     /// `GET /service/{id}`.
     pub(super) async fn service(&self, id: &str) -> Result<Reply, Refused> {
         let id = number(id)?;
-        let mut services = self.plane(services).await?;
-        services.retain(|service| service.spec.id == u64::from(id));
-        let found = services.pop().ok_or_else(|| Refused::not_found(format!("there is no service {id}")))?;
-        Reply::json(&found)
+        let found = self.plane(move |plane| plane.service(id)).await?;
+        Reply::json(&model(found.ok_or_else(|| Refused::not_found(format!("there is no service {id}")))?))
     }
 
     /// `PUT /service/{id}`: 201 if it is new, 200 if it was there; answered when the datapath has it.
@@ -136,21 +134,12 @@ fn backends(addresses: &[BackendAddress]) -> Result<Vec<(std::net::IpAddr, Port)
 }
 
 /// All services as the API shows them.
-pub fn services(plane: &ControlPlane) -> Vec<Service> {
-    let failures: std::collections::BTreeMap<_, _> = plane
-        .status()
-        .failures
-        .into_iter()
-        .filter_map(|failure| match failure.row {
-            Row::Service(frontend) => Some((frontend, failure.reason)),
-            _ => None,
-        })
-        .collect();
-    let failure = |view: &ServiceView| failures.get(&view.frontend).cloned().unwrap_or_default();
-    plane.services().into_iter().map(|view| model(failure(&view), view)).collect()
+pub(super) fn services(plane: &ControlPlane) -> Vec<Service> {
+    plane.services().into_iter().map(model).collect()
 }
 
-fn model(failure: String, view: ServiceView) -> Service {
+/// A service as the API shows it. What the datapath does not have as desired is told without backends and with the reason.
+fn model(view: ServiceView) -> Service {
     let frontend = view.frontend;
     let backend = |(id, row): (u32, loadbalancer::BackendRow)| BackendAddress {
         ip: row.address.address.to_string(),
@@ -178,10 +167,13 @@ fn model(failure: String, view: ServiceView) -> Service {
     };
     Service {
         status: Some(ServiceStatus {
-            realized: spec.clone(),
+            realized: match view.failure {
+                Some(_) => ServiceSpec { backend_addresses: Vec::new(), ..spec.clone() },
+                None => spec.clone(),
+            },
             owner: view.owner,
             affinity_timeout_s: view.affinity_timeout_s,
-            failure,
+            failure: view.failure.unwrap_or_default(),
         }),
         spec,
     }

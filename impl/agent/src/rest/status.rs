@@ -98,7 +98,7 @@ impl<T: Target> Api<T> {
             terminating_backends: backends.terminating,
             sockets,
             sockets_msg,
-            mode: "snat".into(),
+            mode: if services.dsr { "dsr" } else { "snat" }.into(),
             algorithm: match services.algorithm {
                 Algorithm::Random => "random".into(),
                 Algorithm::Maglev { table_size } => format!("maglev with tables of {table_size}"),

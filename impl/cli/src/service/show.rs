@@ -34,7 +34,11 @@ pub(super) fn list(arguments: &List, session: &mut Session<'_>) -> Result<(), Cl
     for service in services {
         let kind = service.spec.flags.clone().unwrap_or_default().kind;
         let mut backends = realized(&service).iter().map(backend);
-        let first = backends.next().unwrap_or_default();
+        let failure = service.status.as_ref().map_or("", |status| &status.failure);
+        let first = match failure {
+            "" => backends.next().unwrap_or_default(),
+            reason => format!("not as desired: {reason}"),
+        };
         table.row([service.spec.id.to_string(), frontend(&service), kind, first]);
         for backend in backends {
             table.row(["", "", "", &backend]);
@@ -69,7 +73,7 @@ pub(super) fn get(arguments: &Get, session: &mut Session<'_>) -> Result<(), CliE
     Ok(write!(session.output(), "{table}")?)
 }
 
-/// What the datapath has; an agent that tells no status has what it should have.
+/// What the datapath has, which is what it should have unless a failure is told.
 fn realized(service: &Service) -> &[BackendAddress] {
     let spec = service.status.as_ref().map_or(&service.spec, |status| &status.realized);
     &spec.backend_addresses

@@ -240,6 +240,17 @@ ID   Frontend                       Service Type   Backend
 11   10.96.0.11:80/TCP              API
 "
     );
+    let mut failing = services()[1].clone();
+    failing["status"]["failure"] = "cilium_lb_slots: it is full".into();
+    failing["status"]["realized"]["backend-addresses"] = json!([]);
+    let full = Server::start().on("GET /v1/service", 200, &json!([failing]));
+    assert_eq!(
+        full.run(&["service", "list"]).unwrap(),
+        "\
+ID   Frontend            Service Type   Backend
+4    10.96.0.10:53/UDP   ClusterIP      not as desired: cilium_lb_slots: it is full
+"
+    );
     let ids = server.run(&["service", "list", "-o", "jsonpath={[*].spec.id}"]).unwrap();
     assert_eq!(ids, "4 9 11\n");
     assert_eq!(

@@ -23,21 +23,31 @@ const MOST_REFUSALS_TOLD: usize = 100;
 impl ControlPlane {
     /// The frontends of services with their backends, by id.
     pub fn services(&self) -> Vec<ServiceView> {
-        let rows = self.balancer.backends();
-        let view = |(frontend, row): (&Frontend, &ServiceRow)| {
-            let ids: BTreeSet<u32> = row.slots.iter().copied().collect();
-            ServiceView {
-                id: row.id,
-                frontend: *frontend,
-                kind: row.kind,
-                owner: row.owner.clone(),
-                affinity_timeout_s: row.affinity_timeout_s,
-                backends: ids.into_iter().filter_map(|id| Some((id, *rows.get(&id)?))).collect(),
-            }
-        };
-        let mut views: Vec<ServiceView> = self.balancer.frontends().iter().map(view).collect();
+        let rows = self.balancer.frontends().iter();
+        let mut views: Vec<ServiceView> =
+            rows.map(|(frontend, row)| self.service_view(frontend, row)).collect();
         views.sort_by_key(|view| view.id);
         views
+    }
+
+    /// The frontend of this id.
+    pub fn service(&self, id: u16) -> Option<ServiceView> {
+        let (frontend, row) = self.balancer.frontends().iter().find(|(_, row)| row.id == id)?;
+        Some(self.service_view(frontend, row))
+    }
+
+    fn service_view(&self, frontend: &Frontend, row: &ServiceRow) -> ServiceView {
+        let backends = self.balancer.backends();
+        let ids: BTreeSet<u32> = row.slots.iter().copied().collect();
+        ServiceView {
+            id: row.id,
+            frontend: *frontend,
+            kind: row.kind,
+            owner: row.owner.clone(),
+            affinity_timeout_s: row.affinity_timeout_s,
+            backends: ids.into_iter().filter_map(|id| Some((id, *backends.get(&id)?))).collect(),
+            failure: self.failures.get(&Row::Service(*frontend)).cloned(),
+        }
     }
 
     /// The backends of services, by id.

@@ -100,6 +100,8 @@ fn a_put_fails_with_its_own_rows_and_no_others() {
             other => panic!("{other:?}"),
         }
         assert_eq!(world.plane.status().failures.len(), 1);
+        let told = world.plane.service(id).unwrap().failure;
+        assert_eq!(told.as_deref(), (failing == "frontend").then_some("the map is full"));
         world.realize_with(&[]);
         world.done(|ticket| Event::ServiceDelete { ticket, id }).unwrap();
     }
