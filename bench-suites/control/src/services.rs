@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Services of a cluster, for the benchmarks of load balancing: each has a ClusterIP, one port, and backends of its own.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use addr::{Port, Protocol};
@@ -51,6 +52,8 @@ pub fn slice(number: u32, backends: u32) -> EndpointSlice {
 fn service(number: u32) -> Service {
     Service {
         key: key(format!("service-{number}")),
+        labels: BTreeMap::new(),
+        selects_pods: true,
         kind: ServiceType::ClusterIp,
         cluster_ips: vec![address(CLUSTER_IPS + number)],
         external_ips: Vec::new(),

@@ -32,14 +32,20 @@
 //!   its `hostPort`s as long as it has both an object and an endpoint here. Services of the API are kept in [`NodeState`];
 //!   at the start they come before those of files. The id of a frontend is given again when its end is realized.
 //!
+//! - A rule's `toServices` means the endpoints of services of files that have no selector, whether load balancing is done
+//!   for them or not ([`policy::ServiceRule`]). Their addresses are prefixes that a rule names, so that one that an endpoint
+//!   or the node has stays that one's: such a rule lets nobody reach a pod.
+//!
 //! # Limits
 //! Requests that wait: 4096, more are refused as busy. Log of an endpoint: 256 entries, the oldest goes. Addresses given
-//! from one range: its first 1,048,576. Endpoints: 65,535. Those of services are in [`loadbalancer`]; [`Status::services_refused`] lists what is beyond.
+//! from one range: its first 1,048,576. Endpoints: 65,535. Those of services are in [`loadbalancer`]; [`Status::services_refused`] lists what is
+//! beyond. Addresses that an entry of `toServices` means: 16,384; [`Status::unresolved_services`] lists what has more.
 
 mod config;
 mod deltas;
 mod endpoint;
 mod event;
+mod external;
 mod files;
 mod identities;
 mod ipam;

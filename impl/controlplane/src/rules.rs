@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity::{LabelArray, Labels, NumericIdentity};
 use policy::{
-    Direction, Enforcement, EnforcementMode, MapState, NamedPorts, PolicyDelta, PortName, PrefixDelta,
-    Repository, Resolver, Rule,
+    Direction, Enforcement, EnforcementMode, ExternalService, MAX_SERVICE_ADDRESSES, MapState, NamedPorts,
+    PolicyDelta, PortName, PrefixDelta, Repository, Resolver, Rule, ServiceName, UnresolvedService,
 };
 
 use crate::config::Config;
@@ -49,6 +49,16 @@ impl Rules {
 
     pub(crate) fn endpoint_removed(&mut self, id: u16) {
         self.resolver.endpoint_removed(id);
+    }
+
+    /// A service without a selector is so now; none: it is gone, or has one.
+    pub(crate) fn service_changed(&mut self, name: &ServiceName, service: Option<ExternalService>) {
+        self.resolver.service_changed(name, service);
+    }
+
+    /// What the rules say of a packet, and why.
+    pub(crate) fn trace(&self, context: &policy::trace::Context) -> policy::trace::Trace {
+        self.repository.trace(self.resolver.services(), context)
     }
 
     pub(crate) fn set_enforcement(&mut self, mode: EnforcementMode) {
@@ -130,6 +140,18 @@ impl Rules {
             )
         };
         ports.map(text).collect()
+    }
+
+    /// Entries of `toServices` of rules in force that mean no address, or more than they may, readable.
+    pub(crate) fn unresolved_services(&self) -> Vec<String> {
+        let services = self.resolver.unresolved_services().into_iter();
+        let text = |UnresolvedService { rule, entry, addresses }| match addresses {
+            0 => format!("rule {rule}: {entry} has no address; only services without a selector count"),
+            found => {
+                format!("rule {rule}: {entry} has {found} addresses; the first {MAX_SERVICE_ADDRESSES} count")
+            }
+        };
+        services.map(text).collect()
     }
 
     /// Endpoints whose policy maps cannot hold all that their rules ask for.

@@ -158,6 +158,9 @@ pub struct Status {
     pub without_identity: BTreeMap<String, String>,
     /// Named ports of rules in force that no destination has: there such a rule allows nothing.
     pub unresolved_ports: Vec<String>,
+    /// Entries of `toServices` of rules in force whose services have no address, so that they allow nothing, or more than
+    /// [`policy::MAX_SERVICE_ADDRESSES`].
+    pub unresolved_services: Vec<String>,
     /// Endpoints whose rules ask for more entries in a direction than a policy map may have: what did not fit is not
     /// allowed.
     pub overflowing: BTreeSet<u16>,

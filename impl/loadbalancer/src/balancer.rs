@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::backends::Backends;
 use crate::config::Config;
 use crate::ids::Ids;
-use crate::object::{ApiService, EndpointSlice, HostPort, ObjectKey, Service};
+use crate::object::{ApiService, EndpointSlice, HostPort, ObjectKey, Service, slices_that_count};
 use crate::owner::{Owner, Translated};
 use crate::refused::{Reasons, Subject};
 use crate::row::{BackendRow, Frontend, Restored, ServiceRow};
@@ -228,14 +228,9 @@ impl LoadBalancer {
         }
     }
 
-    /// Kubernetes makes slices of Endpoints: where there are both, the slices know more.
     fn slices_that_count(&self, service: &ObjectKey) -> Vec<&EndpointSlice> {
         let keys = self.slices_of.get(service).into_iter().flatten();
-        let mut slices: Vec<&EndpointSlice> = keys.filter_map(|key| self.slices.get(key)).collect();
-        if slices.iter().any(|slice| !slice.mirrored) {
-            slices.retain(|slice| !slice.mirrored);
-        }
-        slices
+        slices_that_count(keys.filter_map(|key| self.slices.get(key)))
     }
 
     fn text(&self, subject: &Subject) -> String {

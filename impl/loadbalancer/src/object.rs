@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Services, their endpoints and whatever else makes frontends, as values that were checked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -64,6 +65,11 @@ pub struct ServicePort {
 pub struct Service {
     /// Whose.
     pub key: ObjectKey,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// Whether `spec.selector` names pods, from which Kubernetes makes the endpoints; otherwise whoever made the service
+    /// makes them too.
+    pub selects_pods: bool,
     /// `spec.type`.
     pub kind: ServiceType,
     /// `spec.clusterIPs`, or `spec.clusterIP`; without `None` and the empty one, which make it headless.
@@ -82,6 +88,37 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+}
+
+impl Service {
+    /// The addresses behind a service that selects no pods: those of its endpoints to which connections may be led, ready
+    /// ones and others that still serve. None of a service that has a selector, or that is a name for a name.
+    pub fn external_addresses<'a>(
+        &self,
+        slices: impl IntoIterator<Item = &'a EndpointSlice>,
+    ) -> Option<BTreeSet<IpAddr>> {
+        if self.selects_pods || self.kind == ServiceType::ExternalName {
+            return None;
+        }
+        let endpoints = slices_that_count(slices).into_iter().flat_map(|slice| &slice.endpoints);
+        let reached = endpoints.filter(|endpoint| {
+            let EndpointConditions { ready, serving, .. } = endpoint.conditions;
+            ready || serving || self.publish_not_ready
+        });
+        Some(reached.flat_map(|endpoint| &endpoint.addresses).copied().collect())
+    }
+}
+
+/// Those of a service's slices that count. Kubernetes makes slices of Endpoints: where there are both, the slices know
+/// more.
+pub(crate) fn slices_that_count<'a>(
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+) -> Vec<&'a EndpointSlice> {
+    let mut slices: Vec<&EndpointSlice> = slices.into_iter().collect();
+    if slices.iter().any(|slice| !slice.mirrored) {
+        slices.retain(|slice| !slice.mirrored);
+    }
+    slices
 }
 
 /// `conditions` of an endpoint in a slice.

@@ -14,8 +14,6 @@ pub enum Feature {
     ToFqdns,
     /// `toGroups`.
     ToGroups,
-    /// `toServices`.
-    ToServices,
     /// `CiliumClusterwideNetworkPolicy`, which came after 1.4.
     ClusterwidePolicy,
 }
@@ -27,7 +25,6 @@ impl Feature {
             Self::L7Rules => "toPorts.rules (L7 policy)",
             Self::ToFqdns => "toFQDNs (DNS policy)",
             Self::ToGroups => "toGroups (cloud provider's groups)",
-            Self::ToServices => "toServices (Kubernetes services as peers)",
             Self::ClusterwidePolicy => "CiliumClusterwideNetworkPolicy",
         }
     }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A rule's sections as the resolver and the trace read them: selectors and ports, with nothing left to interpret.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use addr::{PortMask, Protocol};
 use identity::{EndpointSelector, Expression, Operator, SelectorKey, Source, cidr, reserved};
 use ipnet::IpNet;
 
 use crate::named_port::PortName;
-use crate::rule::{CidrRule, L4Ports, PeerRule, PortProtocol, PortRule};
+use crate::rule::{CidrRule, L4Ports, PeerRule, PortProtocol, PortRule, ServiceRule};
 
 /// `ingress` or `egress` of a rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub(crate) struct Section {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) peers: Peers,
-    pub(crate) ports: Ports,
+    pub(crate) ports: Arc<Ports>,
 }
 
 /// Who.
@@ -31,6 +34,8 @@ pub(crate) enum Peers {
     Any,
     /// Whom one of them selects.
     Selected(Vec<Peer>),
+    /// The endpoints of services.
+    Service(ServiceRule),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,19 +101,27 @@ impl Section {
     pub(crate) fn new(entries: &[PeerRule], cluster: &str) -> Self {
         Self {
             requires: entries.iter().flat_map(|entry| entry.requires.iter().cloned()).collect(),
-            grants: entries.iter().filter_map(|entry| grant(entry, cluster)).collect(),
+            grants: entries.iter().flat_map(|entry| grants(entry, cluster)).collect(),
         }
     }
 }
 
-fn grant(entry: &PeerRule, cluster: &str) -> Option<Grant> {
+/// What an entry allows: one grant for the peers that it names, and one for each entry of `toServices`, whose addresses
+/// come and go.
+fn grants(entry: &PeerRule, cluster: &str) -> Vec<Grant> {
     let anybody = !entry.has_peers();
     // Requirements allow nothing, and so do neither peers nor ports.
     if anybody && (entry.ports.is_empty() || !entry.requires.is_empty()) {
-        return None;
+        return Vec::new();
     }
-    let peers = if anybody { Peers::Any } else { peers(entry, cluster) };
-    Some(Grant { peers, ports: ports(&entry.ports) })
+    let ports = Arc::new(ports(&entry.ports));
+    let named = match peers(entry, cluster) {
+        _ if anybody => Some(Peers::Any),
+        Peers::Selected(nobody) if nobody.is_empty() && !entry.services.is_empty() => None,
+        peers => Some(peers),
+    };
+    let services = entry.services.iter().cloned().map(Peers::Service);
+    named.into_iter().chain(services).map(|peers| Grant { peers, ports: Arc::clone(&ports) }).collect()
 }
 
 fn peers(entry: &PeerRule, cluster: &str) -> Peers {
@@ -130,6 +143,11 @@ fn of_prefix(prefix: IpNet) -> EndpointSelector {
         return EndpointSelector::from_labels(&cidr::labels(prefix)[..]);
     }
     EndpointSelector::from_labels([&cidr::label(prefix)])
+}
+
+/// The selector of one address.
+pub(crate) fn of_address(address: IpAddr) -> EndpointSelector {
+    of_prefix(address.into())
 }
 
 /// By labels, as 1.4 does: an exception has an identity of its own, since the rule names it, and an address in it has

@@ -3,7 +3,7 @@
 //!
 //! A [`Rule`] is read from the JSON of `policy import` ([`parse_rules_json`]) or from Kubernetes objects
 //! ([`kubernetes`]), and checked when it is read. The [`Repository`] keeps rules in order and answers
-//! [traces](trace). The [`Resolver`] follows the repository, the identities and the endpoints, and says which entries of
+//! [traces](trace). The [`Resolver`] follows the repository, the identities, the endpoints and the services, and says which entries of
 //! which endpoint's policy map change. Everything here is a value: nothing reads a file, a clock or the kernel.
 
 mod enforcement;
@@ -19,6 +19,7 @@ mod resolver;
 mod rule;
 mod selector_cache;
 mod selector_index;
+mod services;
 pub mod trace;
 
 pub use enforcement::{Enforcement, EnforcementMode, UnknownEnforcementMode};
@@ -26,8 +27,11 @@ pub use error::{Feature, ParseError};
 pub use map_state::{Direction, MapState, NOT_A_RULE, PolicyDelta, PolicyEntry, PolicyKey};
 pub use named_port::{NamedPorts, PortName};
 pub use repository::{Repository, Revision, StoredRule};
-pub use resolver::{Endpoint, MAX_ENTRIES, Options, PrefixDelta, Resolver, UnresolvedPort};
+pub use resolver::{
+    Endpoint, MAX_ENTRIES, Options, PrefixDelta, Resolver, UnresolvedPort, UnresolvedService,
+};
 pub use rule::{
     CidrRule, L4Ports, MAX_EXCEPT, MAX_IMPORT_BYTES, MAX_IMPORT_RULES, MAX_PEERS, MAX_PORTS, PeerRule,
-    PortProtocol, PortRule, Rule, parse_rules_json,
+    PortProtocol, PortRule, Rule, ServiceRule, ServiceSelector, parse_rules_json,
 };
+pub use services::{ExternalService, MAX_SERVICE_ADDRESSES, ServiceName, Services};

@@ -9,6 +9,7 @@ use identity::LabelArray;
 use crate::grant::Section;
 use crate::map_state::Direction;
 use crate::rule::Rule;
+use crate::services::Services;
 use crate::trace::{self, Context, Trace};
 
 /// Counts the changes of a repository; the first is 1.
@@ -139,9 +140,9 @@ impl Repository {
         self.revision
     }
 
-    /// What the rules say of a packet, and why.
-    pub fn trace(&self, context: &Context) -> Trace {
-        trace::traced(&self.rules, context)
+    /// What the rules say of a packet, and why. `services` are those of the resolver that follows this repository.
+    pub fn trace(&self, services: &Services, context: &Context) -> Trace {
+        trace::traced(&self.rules, services, context)
     }
 
     fn remove(&mut self, labels: &LabelArray) -> usize {

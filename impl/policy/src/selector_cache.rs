@@ -75,6 +75,11 @@ impl SelectorCache {
         id
     }
 
+    /// What stands for a selector that is in use.
+    pub(crate) fn find(&self, selector: &EndpointSelector) -> Option<SelectorId> {
+        self.ids.get(selector).copied()
+    }
+
     fn insert(&mut self, selector: EndpointSelector) -> SelectorId {
         let id = SelectorId(self.next);
         self.next += 1;

@@ -13,6 +13,8 @@ use crate::map_state::Direction;
 use crate::named_port::NamedPorts;
 use crate::repository::StoredRule;
 use crate::resolver::enforces;
+use crate::rule::ServiceRule;
+use crate::services::Services;
 
 /// A question: may `from` talk to `to` on these ports? Each direction is a question of its own, and a packet must pass
 /// both.
@@ -93,8 +95,8 @@ pub struct Trace {
 }
 
 /// The answer of these rules.
-pub(crate) fn traced(rules: &[Arc<StoredRule>], context: &Context) -> Trace {
-    let mut tracer = Tracer::new(context);
+pub(crate) fn traced(rules: &[Arc<StoredRule>], services: &Services, context: &Context) -> Trace {
+    let mut tracer = Tracer::new(services, context);
     tracer.head();
     let selecting: Vec<&Arc<StoredRule>> = rules.iter().filter(|rule| tracer.selects(rule)).collect();
     let required: Vec<&EndpointSelector> = selecting
@@ -109,6 +111,7 @@ pub(crate) fn traced(rules: &[Arc<StoredRule>], context: &Context) -> Trace {
 }
 
 struct Tracer<'a> {
+    services: &'a Services,
     context: &'a Context,
     /// Whose rules are asked.
     subject: &'a Labels,
@@ -123,13 +126,14 @@ struct Tracer<'a> {
 }
 
 impl<'a> Tracer<'a> {
-    fn new(context: &'a Context) -> Self {
+    fn new(services: &'a Services, context: &'a Context) -> Self {
         let (subject, peer, preposition) = match context.direction {
             Direction::Ingress => (&context.to, &context.from, "from"),
             Direction::Egress => (&context.from, &context.to, "to"),
         };
         let allowed = vec![false; context.dports.len().max(1)];
-        Self { context, subject, peer, preposition, allowed, allowing: Vec::new(), text: String::new() }
+        let (allowing, text) = (Vec::new(), String::new());
+        Self { services, context, subject, peer, preposition, allowed, allowing, text }
     }
 
     fn line(&mut self, line: &str) {
@@ -192,8 +196,22 @@ impl<'a> Tracer<'a> {
                 }
                 found
             }
+            Peers::Service(entry) => self.service(entry),
         };
         found && self.ports(grant)
+    }
+
+    fn service(&mut self, entry: &ServiceRule) -> bool {
+        let found = self.services.selects(entry, self.peer);
+        let how = match (found, self.services.addresses(entry).len()) {
+            (true, _) => "it has this address".to_owned(),
+            (false, 0) => "no address, since only services without a selector have any".to_owned(),
+            (false, count) => {
+                format!("no match, {count} other address{}", if count == 1 { "" } else { "es" })
+            }
+        };
+        self.line(&format!("    Allows {} {entry}: {how}", self.preposition));
+        found
     }
 
     fn ports(&mut self, grant: &Grant) -> bool {

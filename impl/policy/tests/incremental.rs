@@ -12,14 +12,14 @@ use ipnet::IpNet;
 use node::{HOST, labels, ports, rules};
 use policy::trace::{Context, DPort, Trace, Verdict};
 use policy::{
-    Direction, Endpoint, Enforcement, EnforcementMode, L4Ports, MapState, Options, PeerRule, PolicyDelta,
-    PortName, Repository, Resolver, Rule,
+    Direction, Endpoint, Enforcement, EnforcementMode, ExternalService, L4Ports, MapState, Options, PeerRule,
+    PolicyDelta, PortName, Repository, Resolver, Rule, ServiceName, ServiceRule, ServiceSelector,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 /// Identities that come and go, with the number of each.
-const IDENTITIES: [(u32, &str); 14] = [
+const IDENTITIES: [(u32, &str); 17] = [
     (1, "reserved:host"),
     (2, "reserved:world"),
     (5, "reserved:init"),
@@ -34,6 +34,20 @@ const IDENTITIES: [(u32, &str); 14] = [
     (16_777_220, "192.0.2.0/24"),
     (16_777_221, "2001:db8::/32"),
     (16_777_222, "2001:db8:1::/48"),
+    (16_777_223, "10.1.2.9/32"),
+    (16_777_224, "192.0.2.1/32"),
+    (16_777_225, "2001:db8:1::9/128"),
+];
+/// Services that come and go: namespace, name.
+const SERVICES: [(&str, &str); 3] = [("shop", "a"), ("shop", "b"), ("other", "a")];
+/// What they are like by turns: labels, addresses. One has an address that no identity has.
+const LIKE: [(&str, &[&str]); 6] = [
+    ("", &["10.1.2.9"]),
+    ("k8s:app=a", &["10.1.2.9", "192.0.2.1"]),
+    ("k8s:app=a k8s:env=x", &["192.0.2.1", "2001:db8:1::9"]),
+    ("k8s:app=b", &["2001:db8:1::9", "198.51.100.1"]),
+    ("k8s:app=b", &[]),
+    ("k8s:app=a", &["192.0.2.1"]),
 ];
 /// No identity has this number.
 const UNKNOWN: u32 = 77_777;
@@ -55,6 +69,8 @@ enum Event {
     Relabel(usize, usize),
     Endpoint(u16, usize, usize, Option<Enforcement>),
     RemoveEndpoint(u16),
+    Service(usize, usize),
+    RemoveService(usize),
     Enforcement(Enforcement),
     Host(bool),
     Take,
@@ -135,6 +151,16 @@ fn entry(direction: &'static str) -> impl Strategy<Value = String> {
         r#"{"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "192.0.2.0/24"]}"#,
     ]);
     let entity = one_of(&[r#""world""#, r#""host""#, r#""cluster""#, r#""init""#, r#""none""#, r#""all""#]);
+    let service = one_of(&[
+        r#"{"k8sService": {"serviceName": "a", "namespace": "shop"}}"#,
+        r#"{"k8sService": {"serviceName": "b", "namespace": "shop"}}"#,
+        r#"{"k8sService": {"serviceName": "a"}}"#,
+        r#"{"k8sServiceSelector": {"selector": {"matchLabels": {"app": "a"}}, "namespace": "shop"}}"#,
+        r#"{"k8sServiceSelector": {"selector": {"matchExpressions": [{"key": "env", "operator": "DoesNotExist"}]}}}"#,
+        r#"{"k8sServiceSelector": {"selector": {}}}"#,
+    ]);
+    let services =
+        field("toServices", service, true).prop_map(move |list| list.filter(|_| direction == "to"));
     let ports = prop::collection::vec(port(), 0..3)
         .prop_map(|ports| format!(r#"{{"ports": [{}]}}"#, ports.join(", ")));
     (
@@ -144,9 +170,10 @@ fn entry(direction: &'static str) -> impl Strategy<Value = String> {
         field(name("CIDRSet"), set, false),
         field(name("Entities"), entity, false),
         field("toPorts", ports, true),
+        services,
     )
-        .prop_map(|(a, b, c, d, e, f)| {
-            let fields: Vec<String> = [a, b, c, d, e, f].into_iter().flatten().collect();
+        .prop_map(|(a, b, c, d, e, f, g)| {
+            let fields: Vec<String> = [a, b, c, d, e, f, g].into_iter().flatten().collect();
             format!("{{{}}}", fields.join(", "))
         })
 }
@@ -184,6 +211,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (1..5u16, known(), 0..3usize, prop::option::weighted(0.2, enforcement()))
             .prop_map(|(id, labels, ports, mode)| Event::Endpoint(id, labels, ports, mode)),
         2 => (1..5u16).prop_map(Event::RemoveEndpoint),
+        4 => (0..SERVICES.len(), 0..LIKE.len()).prop_map(|(of, like)| Event::Service(of, like)),
+        2 => (0..SERVICES.len()).prop_map(Event::RemoveService),
         1 => enforcement().prop_map(Event::Enforcement),
         1 => any::<bool>().prop_map(Event::Host),
         3 => Just(Event::Take),
@@ -195,6 +224,7 @@ struct Model {
     repository: Repository,
     identities: BTreeMap<u32, Labels>,
     endpoints: BTreeMap<u16, Endpoint>,
+    services: BTreeMap<ServiceName, ExternalService>,
     options: Options,
     resolver: Resolver,
     /// What the deltas add up to, and what they said of enforcement.
@@ -208,6 +238,7 @@ impl Model {
             repository: Repository::new("default"),
             identities: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            services: BTreeMap::new(),
             options: Options::default(),
             resolver: Resolver::new(Options::default()),
             realized: BTreeMap::new(),
@@ -250,6 +281,8 @@ impl Model {
                 self.resolver.endpoint_removed(id);
                 self.realized.remove(&id);
             }
+            Event::Service(of, like) => self.service(of, Some(LIKE[like])),
+            Event::RemoveService(of) => self.service(of, None),
             Event::Enforcement(enforcement) => {
                 self.options.enforcement = enforcement;
                 self.resolver.set_enforcement(enforcement);
@@ -267,6 +300,34 @@ impl Model {
         let labels = identity_labels(text);
         self.resolver.identity_added(NumericIdentity::new(number), &labels);
         self.identities.insert(number, labels);
+    }
+
+    fn service(&mut self, of: usize, like: Option<(&str, &[&str])>) {
+        let (namespace, name) = SERVICES[of];
+        let name = ServiceName { namespace: namespace.to_owned(), name: name.to_owned() };
+        let service = like.map(|(text, addresses)| ExternalService {
+            labels: labels(text),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        });
+        self.resolver.service_changed(&name, service.clone());
+        match service {
+            Some(service) => self.services.insert(name, service),
+            None => self.services.remove(&name),
+        };
+    }
+
+    /// Whether a packet of this peer goes to an endpoint of a service that the entry selects.
+    fn serves(&self, entry: &ServiceRule, peer: &Labels) -> bool {
+        let selects = |name: &ServiceName, labels: &Labels| {
+            let namespace = entry.namespace.as_ref().is_none_or(|only| *only == name.namespace);
+            namespace
+                && match &entry.services {
+                    ServiceSelector::Named(only) => *only == name.name,
+                    ServiceSelector::Labelled(selector) => selector.matches(labels),
+                }
+        };
+        let selected = self.services.iter().filter(|(name, service)| selects(name, &service.labels));
+        selected.flat_map(|(_, service)| &service.addresses).any(|address| inside(peer, (*address).into()))
     }
 
     fn take(&mut self) {
@@ -292,6 +353,9 @@ impl Model {
         let mut resolver = Resolver::new(self.options);
         for (id, endpoint) in &self.endpoints {
             resolver.endpoint_changed(*id, endpoint.clone());
+        }
+        for (name, service) in &self.services {
+            resolver.service_changed(name, Some(service.clone()));
         }
         resolver.rules_changed(&self.repository);
         for (number, labels) in &self.identities {
@@ -330,7 +394,9 @@ impl Model {
         let required: Vec<&EndpointSelector> = entries.iter().flat_map(|entry| &entry.requires).collect();
         let peer = self.identities.get(&packet.peer);
         entries.iter().any(|entry| {
-            names_peer(entry, &required, peer) && self.names_port(entry, endpoint, direction, peer, packet)
+            let serves = || peer.is_some_and(|peer| entry.services.iter().any(|one| self.serves(one, peer)));
+            (names_peer(entry, &required, peer) || serves())
+                && self.names_port(entry, endpoint, direction, peer, packet)
         })
     }
 
@@ -455,16 +521,19 @@ fn traced(model: &Model, endpoint: &Endpoint, direction: Direction, packet: &Pac
         }
     };
     let mode = endpoint.enforcement.unwrap_or(model.options.enforcement);
-    Some(model.repository.trace(&Context {
-        from,
-        to,
-        dports: vec![DPort { port, protocol: packet.protocol }],
-        direction,
-        enforcement: if direction == Direction::Ingress { mode.ingress } else { mode.egress },
-        host_always_allowed: model.options.host_always_allowed,
-        named_ports,
-        verbose: false,
-    }))
+    Some(model.repository.trace(
+        model.resolver.services(),
+        &Context {
+            from,
+            to,
+            dports: vec![DPort { port, protocol: packet.protocol }],
+            direction,
+            enforcement: if direction == Direction::Ingress { mode.ingress } else { mode.egress },
+            host_always_allowed: model.options.host_always_allowed,
+            named_ports,
+            verbose: false,
+        },
+    ))
 }
 
 fn check(model: &mut Model) {
@@ -498,6 +567,7 @@ fn check(model: &mut Model) {
     let named: Vec<IpNet> = afresh.prefixes().collect();
     assert_eq!(model.named, named, "prefixes");
     assert_eq!(model.resolver.unresolved_ports(), afresh.unresolved_ports());
+    assert_eq!(model.resolver.unresolved_services(), afresh.unresolved_services());
     assert_eq!(model.resolver.sizes(), afresh.sizes(), "nothing is kept that nobody uses");
 }
 

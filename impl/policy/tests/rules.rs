@@ -27,6 +27,10 @@ fn with_egress(entry: &str) -> String {
     format!(r#"{{"endpointSelector": {{}}, "egress": [{entry}]}}"#)
 }
 
+fn with_service(entry: &str) -> String {
+    with_egress(&format!(r#"{{"toServices": [{entry}]}}"#))
+}
+
 #[test]
 fn one_rule_and_an_array_of_rules_are_read() {
     assert_eq!(accepted(r#" {"endpointSelector": {}}"#).len(), 1);
@@ -43,7 +47,11 @@ fn every_field_is_written_as_it_was_read() {
             "toPorts":[{"ports":[{"port":"80","protocol":"TCP"},{"port":"0","protocol":"SCTP"},
                 {"port":"http","protocol":"UDP"},{"port":"1","endPort":9,"protocol":"ANY"}]}]}],
         "egress":[{"toEndpoints":[{"matchExpressions":[{"key":"any:a","operator":"Exists"}]}],"toRequires":[{}],
-            "toCIDR":["2001:db8::/32"],"toCIDRSet":[{"cidr":"::/0"}],"toEntities":["host"]},{}],
+            "toCIDR":["2001:db8::/32"],"toCIDRSet":[{"cidr":"::/0"}],"toEntities":["host"],
+            "toServices":[{"k8sService":{"serviceName":"a","namespace":"b"}},{"k8sService":{"serviceName":"c"}},
+                {"k8sServiceSelector":{"selector":{"matchLabels":{"example.com/app":"a"},
+                    "matchExpressions":[{"key":"tier","operator":"In","values":["b","c"]}]},"namespace":"d"}},
+                {"k8sServiceSelector":{"selector":{}}}]},{}],
         "labels":[{"key":"name","value":"x","source":"unspec"}],"description":"all of it"}]"#;
     let written = serde_json::to_value(accepted(text)).unwrap();
     assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
@@ -110,6 +118,32 @@ fn a_fault_is_told_with_the_path_of_its_field() {
             "egress[0].toCIDRSet[0].except[0]",
         ),
         (&with_egress(r#"{"toEntities": ["host", "hosts"]}"#), "egress[0].toEntities[1]"),
+        (&with_service("{}"), "egress[0].toServices[0]"),
+        (&with_service("[]"), "egress[0].toServices[0]"),
+        (&with_service(r#"{"k8sservice": {}}"#), "egress[0].toServices[0].k8sservice"),
+        (&with_service(r#"{"k8sService": {}}"#), "egress[0].toServices[0].k8sService.serviceName"),
+        (
+            &with_service(r#"{"k8sService": {"serviceName": "a_b"}}"#),
+            "egress[0].toServices[0].k8sService.serviceName",
+        ),
+        (
+            &with_service(r#"{"k8sService": {"serviceName": "a", "namespace": "*"}}"#),
+            "egress[0].toServices[0].k8sService.namespace",
+        ),
+        (
+            &with_service(r#"{"k8sService": {"serviceName": "a", "port": 1}}"#),
+            "egress[0].toServices[0].k8sService.port",
+        ),
+        (&with_service(r#"{"k8sServiceSelector": {}}"#), "egress[0].toServices[0].k8sServiceSelector"),
+        (
+            &with_service(r#"{"k8sServiceSelector": {"selector": {}, "namespace": "-"}}"#),
+            "egress[0].toServices[0].k8sServiceSelector.namespace",
+        ),
+        (
+            &with_service(r#"{"k8sService": {"serviceName": "a"}, "k8sServiceSelector": {"selector": {}}}"#),
+            "egress[0].toServices[0]",
+        ),
+        (r#"{"endpointSelector": {}, "ingress": [{"toServices": []}]}"#, "ingress[0].toServices"),
         (r#"{"endpointSelector": {}, "labels": ["k8s:a", "cilium-generated:b"]}"#, "labels[1]"),
     ] {
         let error = refused(json);
@@ -130,6 +164,11 @@ fn a_fault_inside_a_selector_has_the_path_into_it() {
         error.to_string().starts_with("egress[0].toEndpoints[1].matchExpressions[0].values: "),
         "{error}"
     );
+    // The labels of services have no source, and so the keys have none.
+    let error =
+        refused(&with_service(r#"{"k8sServiceSelector": {"selector": {"matchLabels": {"k8s:a": "b"}}}}"#));
+    let path = r#"egress[0].toServices[0].k8sServiceSelector.selector.matchLabels["k8s:a"]: "#;
+    assert!(error.to_string().starts_with(path), "{error}");
 }
 
 #[test]
@@ -155,11 +194,6 @@ fn what_is_valid_and_missing_is_refused_as_a_feature() {
             with_egress(r#"{"toGroups": [{"aws": {"securityGroupsIds": ["sg-1"]}}]}"#),
             Feature::ToGroups,
             "egress[0].toGroups",
-        ),
-        (
-            with_egress(r#"{"toServices": [{"k8sService": {"serviceName": "a", "namespace": "b"}}]}"#),
-            Feature::ToServices,
-            "egress[0].toServices",
         ),
     ] {
         assert_eq!(refused(&json), ParseError::Unsupported { feature, path: path.into() }, "{json}");
@@ -248,6 +282,9 @@ fn nonsense() -> impl Strategy<Value = String> {
         "\"except\"",
         "\"::/0\"",
         "\"10.0.0.0/8\"",
+        "\"toServices\"",
+        "\"k8sService\"",
+        "\"serviceName\"",
         "\"labels\"",
         "\"k8s:\"",
         "\"a=b=c\"",

@@ -6,7 +6,7 @@ mod node;
 use addr::{Port, Protocol};
 use node::{labels, ports, rules};
 use policy::trace::{Context, DPort, Verdict};
-use policy::{Direction, EnforcementMode, Repository};
+use policy::{Direction, EnforcementMode, Repository, Services};
 
 const RULES: &str = r#"[
     {"endpointSelector": {"matchLabels": {"app": "web"}}, "labels": ["k8s:front"],
@@ -42,7 +42,7 @@ const WEB: &str = "k8s:app=web";
 
 #[test]
 fn the_text_tells_each_rule_that_selects_and_what_it_allows() {
-    let trace = repository().trace(&question(FRONT, WEB, &[(80, Protocol::Tcp)]));
+    let trace = repository().trace(&Services::default(), &question(FRONT, WEB, &[(80, Protocol::Tcp)]));
     assert_eq!(
         trace.text,
         "\
@@ -64,7 +64,8 @@ Final verdict: ALLOWED
 
 #[test]
 fn a_requirement_that_is_not_met_denies() {
-    let trace = repository().trace(&question("k8s:app=front k8s:env=test", WEB, &[(80, Protocol::Tcp)]));
+    let trace = repository()
+        .trace(&Services::default(), &question("k8s:app=front k8s:env=test", WEB, &[(80, Protocol::Tcp)]));
     assert_eq!((trace.verdict, trace.allowing.len()), (Verdict::Denied, 0));
     assert!(trace.text.contains("Requires from any.env=prod: not met"), "{}", trace.text);
     assert!(trace.text.contains("Allows from any.app=front,any.env=prod: no match"), "{}", trace.text);
@@ -81,7 +82,7 @@ fn every_port_that_is_asked_about_must_be_allowed_and_no_port_means_all() {
         (&[(80, Protocol::Tcp), (81, Protocol::Tcp)], Verdict::Denied, 1),
         (&[], Verdict::Denied, 0),
     ] {
-        let trace = repository.trace(&question(FRONT, WEB, dports));
+        let trace = repository.trace(&Services::default(), &question(FRONT, WEB, dports));
         assert_eq!((trace.verdict, trace.allowing.len()), (verdict, allowing), "{dports:?}\n{}", trace.text);
     }
 }
@@ -89,23 +90,23 @@ fn every_port_that_is_asked_about_must_be_allowed_and_no_port_means_all() {
 #[test]
 fn a_named_port_is_the_receivers() {
     let mut asked = question(FRONT, WEB, &[(8080, Protocol::Tcp)]);
-    assert_eq!(repository().trace(&asked).verdict, Verdict::Denied);
+    assert_eq!(repository().trace(&Services::default(), &asked).verdict, Verdict::Denied);
     asked.named_ports = ports(&[("http", Protocol::Tcp, 8080)]);
-    assert_eq!(repository().trace(&asked).verdict, Verdict::Allowed);
+    assert_eq!(repository().trace(&Services::default(), &asked).verdict, Verdict::Allowed);
 }
 
 #[test]
 fn without_enforcement_everything_passes() {
     let repository = repository();
     let mut asked = question(FRONT, "k8s:app=free", &[(80, Protocol::Tcp)]);
-    let trace = repository.trace(&asked);
+    let trace = repository.trace(&Services::default(), &asked);
     assert_eq!((trace.verdict, trace.enforcing), (Verdict::Allowed, false));
     assert!(trace.text.contains("Policy is not enforced at ingress (mode default)"), "{}", trace.text);
     asked.enforcement = EnforcementMode::Always;
-    assert_eq!(repository.trace(&asked).verdict, Verdict::Denied);
+    assert_eq!(repository.trace(&Services::default(), &asked).verdict, Verdict::Denied);
     let mut egress = question(WEB, "k8s:app=front", &[(80, Protocol::Tcp)]);
     egress.direction = Direction::Egress;
-    let trace = repository.trace(&egress);
+    let trace = repository.trace(&Services::default(), &egress);
     assert_eq!(trace.verdict, Verdict::Allowed);
     assert!(trace.text.contains("It says nothing about egress"), "{}", trace.text);
 }
@@ -113,17 +114,17 @@ fn without_enforcement_everything_passes() {
 #[test]
 fn the_host_is_let_in_where_it_always_is() {
     let mut asked = question("reserved:host", WEB, &[(80, Protocol::Tcp)]);
-    assert_eq!(repository().trace(&asked).verdict, Verdict::Denied);
+    assert_eq!(repository().trace(&Services::default(), &asked).verdict, Verdict::Denied);
     asked.host_always_allowed = true;
-    assert_eq!(repository().trace(&asked).verdict, Verdict::Allowed);
+    assert_eq!(repository().trace(&Services::default(), &asked).verdict, Verdict::Allowed);
 }
 
 #[test]
 fn rules_that_do_not_select_are_told_if_asked_for() {
     let mut asked = question(FRONT, WEB, &[]);
     let line = "Rule 3 (endpoints any.app=other) does not select [k8s:app=web]";
-    assert!(!repository().trace(&asked).text.contains(line));
+    assert!(!repository().trace(&Services::default(), &asked).text.contains(line));
     asked.verbose = true;
-    let text = repository().trace(&asked).text;
+    let text = repository().trace(&Services::default(), &asked).text;
     assert!(text.contains(line), "{text}");
 }

@@ -146,6 +146,7 @@ impl<T: Target> Api<T> {
             controller("restore-endpoints", 0, 0, &restore),
             controller("allocate-identities", 0, 0, &named(&status.without_identity)),
             controller("resolve-named-ports", 0, 0, &status.unresolved_ports),
+            controller("resolve-services", 0, 0, &status.unresolved_services),
             controller("fit-policy-maps", 0, 0, &overflowing),
             controller("place-services", 0, 0, &named(&status.services_refused)),
             controller("queues", 0, self.queues().values().sum(), &full),

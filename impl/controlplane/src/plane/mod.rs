@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError};
 use crate::deltas::{EndpointRow, EndpointState, NodeState};
 use crate::endpoint::Registry;
 use crate::event::{Event, Failure, Row, SourceName, Ticket, Timestamp};
+use crate::external::Slices;
 use crate::files::{Files, PodKey};
 use crate::identities::Identities;
 use crate::ipam::Ipam;
@@ -61,6 +62,8 @@ pub struct ControlPlane {
     cidrs: BTreeMap<IpNet, NumericIdentity>,
     /// Addresses of the node and of the router.
     node: BTreeSet<IpAddr>,
+    /// Which slices each service of files has.
+    slices: Slices,
     /// Services, with their rows.
     balancer: LoadBalancer,
     /// Ids of frontends that were given back, and with which revision; none: the next. Others may have them when the targets
@@ -124,6 +127,7 @@ impl ControlPlane {
             rules: Rules::new(&config),
             cidrs: BTreeMap::new(),
             node: BTreeSet::new(),
+            slices: Slices::default(),
             balancer: services::balancer(&config),
             freed_ids: Vec::new(),
             changed_pods: BTreeSet::new(),

@@ -60,7 +60,7 @@ impl ControlPlane {
 
     /// What the rules say of a packet, and why.
     pub fn trace(&self, context: &policy::trace::Context) -> policy::trace::Trace {
-        self.rules.repository().trace(context)
+        self.rules.trace(context)
     }
 
     /// Options of endpoints that have none of their own.
@@ -116,6 +116,7 @@ impl ControlPlane {
             source_failures: self.source_failures.clone(),
             without_identity: prefixes.chain(endpoints).collect(),
             unresolved_ports: self.rules.unresolved_ports(),
+            unresolved_services: self.rules.unresolved_services(),
             overflowing: self.rules.overflowing(),
             services: self.balancer.frontends().len(),
             backends: self.balancer.backends().len(),

@@ -13,6 +13,7 @@ use super::realize::About;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::event::{Failure, Row, Ticket};
+use crate::external;
 use crate::reply::{Answer, Notice, Refusal};
 use crate::table::Delta;
 use crate::view::ServiceView;
@@ -63,11 +64,17 @@ impl ControlPlane {
         slices: Vec<EndpointSlice>,
     ) {
         let (services, slices) = self.files.replace_services(file, services, slices, &mut self.notices);
-        for key in services {
-            self.balancer.set_service(&key, self.files.service(&key).cloned());
+        for key in &services {
+            self.balancer.set_service(key, self.files.service(key).cloned());
         }
+        let mut concerned = services;
         for key in slices {
-            self.balancer.set_slice(&key, self.files.slice(&key).cloned());
+            let slice = self.files.slice(&key);
+            self.balancer.set_slice(&key, slice.cloned());
+            concerned.extend(self.slices.set(&key, slice));
+        }
+        for key in concerned {
+            self.rules.service_changed(&external::name(&key), self.slices.external(&self.files, &key));
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `Service` of `v1`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -27,6 +27,7 @@ pub(super) struct RawService {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     r#type: Option<String>,
+    selector: Option<BTreeMap<String, String>>,
     #[serde(rename = "clusterIP")]
     cluster_ip: Option<String>,
     #[serde(rename = "clusterIPs")]
@@ -101,6 +102,8 @@ pub(super) fn translated(raw: RawService) -> Result<Service, ObjectError> {
     }
     Ok(Service {
         key: raw.metadata.key()?,
+        labels: raw.metadata.labels.unwrap_or_default(),
+        selects_pods: spec.selector.as_ref().is_some_and(|selector| !selector.is_empty()),
         kind,
         cluster_ips: cluster_ips(&spec, &at)?,
         external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default(), &at.field("externalIPs"))?,

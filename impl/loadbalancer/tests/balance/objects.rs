@@ -58,6 +58,8 @@ fn a_service_as_an_api_server_writes_it() {
     let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     let expected = Service {
         key: key("shop/web"),
+        labels: [("app".to_owned(), "web".to_owned())].into(),
+        selects_pods: true,
         kind: ServiceType::LoadBalancer,
         cluster_ips: ips(&["10.96.0.10", "fd01::a"]),
         external_ips: ips(&["198.51.100.7"]),
@@ -77,6 +79,45 @@ fn a_service_as_an_api_server_writes_it() {
         publish_not_ready: false,
     };
     assert_eq!(service(&one(SERVICE)), Ok(expected));
+}
+
+/// What stands behind a service, as rules of `toServices` ask.
+#[test]
+fn a_service_without_a_selector_is_its_endpoints_that_take_connections() {
+    let of = |spec: &str, slices: &[loadbalancer::EndpointSlice]| {
+        let yaml = format!("{{metadata: {{namespace: shop, name: db}}, spec: {{{spec}}}}}");
+        let addresses = service(&one(&yaml)).unwrap().external_addresses(slices);
+        addresses.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let in_slice = |family: &str, endpoints: &str| {
+        let labels = "labels: {kubernetes.io/service-name: db}";
+        endpoint_slice(&one(&format!(
+            "{{metadata: {{namespace: shop, name: a, {labels}}}, addressType: {family}, endpoints: [{endpoints}]}}"
+        )))
+        .unwrap()
+    };
+    let v4 = in_slice(
+        "IPv4",
+        "{addresses: [192.0.2.1]}, {addresses: [192.0.2.2], conditions: {ready: false}},
+         {addresses: [192.0.2.3], conditions: {ready: false, serving: true, terminating: true}}",
+    );
+    let v6 = in_slice("IPv6", "{addresses: ['2001:db8::1']}");
+    let both = [v4.clone(), v6];
+    for spec in ["clusterIP: None", "clusterIP: 10.96.0.10, ports: [{port: 80}]", "", "selector: {}"] {
+        assert_eq!(of(spec, &both).as_deref(), Some("192.0.2.1 192.0.2.3 2001:db8::1"), "{spec}");
+        assert_eq!(of(spec, &[]).as_deref(), Some(""));
+    }
+    let all = of("clusterIP: None, publishNotReadyAddresses: true", &both);
+    assert_eq!(all.as_deref(), Some("192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1"));
+    assert_eq!(of("selector: {app: db}", &both), None);
+    assert_eq!(of("type: ExternalName, externalName: db.example.com", &both), None);
+    // Endpoints objects count where there is no slice.
+    let subsets = "{metadata: {namespace: shop, name: db}, subsets: [{addresses: [{ip: 192.0.2.9}],
+        notReadyAddresses: [{ip: 192.0.2.8}]}, {addresses: [{ip: '2001:db8::9'}]}]}";
+    let mut mirrored = endpoints(&one(subsets)).unwrap();
+    assert_eq!(of("", &mirrored).as_deref(), Some("192.0.2.9 2001:db8::9"));
+    mirrored.push(v4);
+    assert_eq!(of("", &mirrored).as_deref(), Some("192.0.2.1 192.0.2.3"));
 }
 
 const SLICE: &str = r#"

@@ -77,6 +77,8 @@ fn service() -> impl Strategy<Value = Service> {
             let (affinity_timeout_s, internal_policy, external_policy, publish_not_ready) = rest;
             Service {
                 key: key("", 0),
+                labels: BTreeMap::new(),
+                selects_pods: true,
                 kind,
                 cluster_ips,
                 external_ips,

@@ -51,6 +51,10 @@ pub(super) fn translated(raw: RawObject) -> Result<PolicyObject, ParseError> {
 }
 
 fn rule(rule: Rule, origin: &Origin, warnings: &mut Vec<String>) -> Rule {
+    let anywhere = rule.services().filter(|entry| entry.namespace.is_none());
+    warnings.extend(anywhere.map(|entry| {
+        format!("egress.toServices: {entry} names no namespace: services of every namespace count")
+    }));
     let subject = rule.endpoint_selector();
     // Such endpoints have no labels, and so none of a namespace; what they may talk to is anywhere.
     let init = demands(subject, &SelectorKey::of(Source::Reserved, reserved::INIT));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{KnownRule, Resolver, around};
 use crate::repository::{Repository, StoredRule};
+use crate::services::{ExternalService, ServiceName, whole};
 
 impl Resolver {
     /// Takes over the rules of the repository: call it after a change of it.
@@ -26,11 +27,29 @@ impl Resolver {
         let touched: BTreeSet<u64> = removed.keys().chain(added.keys()).copied().collect();
         for id in touched {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            let mut around = around(&mut self.cache, &self.destinations, &self.options);
+            let mut around = around(&mut self.cache, &self.destinations, &self.services, &self.options);
             let none = Vec::new();
             let (removed, added) = (removed.get(&id), added.get(&id));
             group.change(removed.unwrap_or(&Vec::new()), added.unwrap_or(&none), &mut around);
             self.changed.insert(id);
+        }
+    }
+
+    /// A service without a selector that is new, or that has changed; none: it is gone, or has a selector now. What is
+    /// computed again goes by the addresses that come and go.
+    pub fn service_changed(&mut self, name: &ServiceName, service: Option<ExternalService>) {
+        for change in self.services.set(name, service) {
+            self.prefixes.remove(whole(change.gone.iter().copied()));
+            self.prefixes.add(whole(change.new.iter().copied()));
+            for rule in &change.rules {
+                for id in self.rules.get(rule).into_iter().flat_map(|known| &known.groups) {
+                    let Some(group) = self.groups.get_mut(id) else { continue };
+                    let mut around =
+                        around(&mut self.cache, &self.destinations, &self.services, &self.options);
+                    group.readdress(*rule, &change, &mut around);
+                    self.changed.insert(*id);
+                }
+            }
         }
     }
 
@@ -56,7 +75,11 @@ impl Resolver {
     fn forget_rule(&mut self, id: u32) -> BTreeSet<u64> {
         let Some(known) = self.rules.remove(&id) else { return BTreeSet::new() };
         self.subjects.remove(id);
-        self.prefixes.remove(known.stored.rule().prefixes());
+        let rule = known.stored.rule();
+        self.prefixes.remove(rule.prefixes());
+        for entry in rule.services() {
+            self.prefixes.remove(whole(self.services.forget(id, entry)));
+        }
         known.groups
     }
 
@@ -66,6 +89,9 @@ impl Resolver {
         let groups = self.group_labels.selected(selector);
         self.subjects.insert(stored.id(), selector);
         self.prefixes.add(stored.rule().prefixes());
+        for entry in stored.rule().services() {
+            self.prefixes.add(whole(self.services.learn(stored.id(), entry)));
+        }
         self.rules.insert(stored.id(), KnownRule { stored: Arc::clone(stored), groups: groups.clone() });
         groups
     }

@@ -13,11 +13,13 @@ use crate::map_state::{Direction, MapState, PolicyDelta, PolicyEntry, PolicyKey}
 use crate::named_port::Destinations;
 use crate::repository::StoredRule;
 use crate::selector_cache::SelectorCache;
+use crate::services::{Change, Services};
 
 /// What a group needs of the resolver that it is part of.
 pub(super) struct Surroundings<'a> {
     pub(super) cache: &'a mut SelectorCache,
     pub(super) destinations: &'a Destinations,
+    pub(super) services: &'a Services,
     pub(super) options: &'a Options,
 }
 
@@ -47,7 +49,7 @@ impl Group {
         around: &mut Surroundings<'_>,
     ) {
         for side in Direction::BOTH {
-            let touched = self.sides[side as usize].change(removed, added, around.cache);
+            let touched = self.sides[side as usize].change(removed, added, around.cache, around.services);
             let enforcing = self.should_enforce(side, around.options.enforcement);
             let world = world(&self.endpoint, around);
             self.sides[side as usize].settle(enforcing, touched, &world);
@@ -63,6 +65,13 @@ impl Group {
     ) {
         let world = world(&self.endpoint, around);
         self.sides[direction as usize].refresh(cells, &world);
+    }
+
+    /// Follows a change of the addresses that an entry of `toServices` of a rule means.
+    pub(super) fn readdress(&mut self, rule: u32, change: &Change, around: &mut Surroundings<'_>) {
+        let side = &mut self.sides[Direction::Egress as usize];
+        let touched = side.readdress(rule, change, around.cache);
+        side.refresh(&touched, &world(&self.endpoint, around));
     }
 
     fn should_enforce(&self, direction: Direction, all: Enforcement) -> bool {

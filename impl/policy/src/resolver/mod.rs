@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rules, identities and endpoints in; changes of policy maps out.
+//! Rules, identities, endpoints and services in; changes of policy maps out.
 
 mod follow;
 mod group;
@@ -18,8 +18,10 @@ use crate::enforcement::Enforcement;
 use crate::map_state::{Direction, MapState, PolicyDelta};
 use crate::named_port::{Destinations, NamedPorts, PortName};
 use crate::repository::StoredRule;
+use crate::rule::ServiceRule;
 use crate::selector_cache::SelectorCache;
 use crate::selector_index::{LabelIndex, SelectorIndex};
+use crate::services::{MAX_SERVICE_ADDRESSES, Services};
 
 pub(crate) use self::group::enforces;
 pub use self::prefixes::PrefixDelta;
@@ -56,6 +58,18 @@ pub struct UnresolvedPort {
     pub name: PortName,
 }
 
+/// An entry of `toServices` that does not allow what its author may think.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnresolvedService {
+    /// The rule's number.
+    pub rule: u32,
+    /// The entry.
+    pub entry: ServiceRule,
+    /// How many addresses its services have: 0, so that it allows nothing, or more than [`MAX_SERVICE_ADDRESSES`], of
+    /// which it allows so many.
+    pub addresses: usize,
+}
+
 #[derive(Debug)]
 struct KnownRule {
     stored: Arc<StoredRule>,
@@ -82,6 +96,7 @@ pub struct Resolver {
     /// Groups with changes that were not taken.
     changed: BTreeSet<u64>,
     prefixes: Prefixes,
+    services: Services,
     next_group: u64,
 }
 
@@ -100,6 +115,7 @@ impl Resolver {
             endpoints: BTreeMap::new(),
             changed: BTreeSet::new(),
             prefixes: Prefixes::default(),
+            services: Services::default(),
             next_group: 0,
         }
     }
@@ -164,7 +180,7 @@ impl Resolver {
         self.options.host_always_allowed = allowed;
         let host = BTreeSet::from([NumericIdentity::HOST.as_u32()]);
         for (id, group) in &mut self.groups {
-            let mut around = around(&mut self.cache, &self.destinations, &self.options);
+            let mut around = around(&mut self.cache, &self.destinations, &self.services, &self.options);
             group.refresh(Direction::Ingress, &host, &mut around);
             self.changed.insert(*id);
         }
@@ -193,7 +209,8 @@ impl Resolver {
         self.group(endpoint).map(|group| group.enforcing()[direction as usize])
     }
 
-    /// The prefixes that the rules name, exceptions too, but not `/0`: each needs an identity.
+    /// The prefixes that the rules name, exceptions too, but not `/0`, and the addresses of services that they name: each
+    /// needs an identity.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.prefixes.iter()
     }
@@ -223,15 +240,35 @@ impl Resolver {
         unresolved
     }
 
+    /// Entries of `toServices` of rules in force that mean no address, or more than they may.
+    pub fn unresolved_services(&self) -> BTreeSet<UnresolvedService> {
+        let mut unresolved = BTreeSet::new();
+        for (rule, known) in self.rules.iter().filter(|(_, known)| !known.groups.is_empty()) {
+            for entry in known.stored.rule().services() {
+                let addresses = self.services.count(entry);
+                if addresses == 0 || addresses > MAX_SERVICE_ADDRESSES {
+                    unresolved.insert(UnresolvedService { rule: *rule, entry: entry.clone(), addresses });
+                }
+            }
+        }
+        unresolved
+    }
+
+    /// What the entries of `toServices` mean.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
     /// The endpoints whose rules ask for more than [`MAX_ENTRIES`] entries in a direction. What did not fit is not allowed.
     pub fn overflowing(&self) -> BTreeSet<u16> {
         let full = |group: &&Group| Direction::BOTH.iter().any(|side| group.side(*side).overflowing());
         self.groups.values().filter(full).flat_map(|group| group.members.keys().copied()).collect()
     }
 
-    /// How many identities are known, and how many different selectors of peers are in use.
-    pub fn sizes(&self) -> (usize, usize) {
-        (self.cache.identities(), self.cache.selectors())
+    /// How many identities are known, how many different selectors of peers are in use, and how many different entries of
+    /// `toServices`.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.cache.identities(), self.cache.selectors(), self.services.entries())
     }
 
     fn group(&self, endpoint: u16) -> Option<&Group> {
@@ -250,7 +287,11 @@ impl Resolver {
             }
         }
         let mut group = Group::new(id, endpoint.clone());
-        group.change(&[], &selecting, &mut around(&mut self.cache, &self.destinations, &self.options));
+        group.change(
+            &[],
+            &selecting,
+            &mut around(&mut self.cache, &self.destinations, &self.services, &self.options),
+        );
         self.group_labels.insert(id, &endpoint.labels);
         self.groups.insert(id, group);
         self.group_of.insert(endpoint, id);
@@ -282,7 +323,11 @@ impl Resolver {
 
     fn change_all(&mut self) {
         for (id, group) in &mut self.groups {
-            group.change(&[], &[], &mut around(&mut self.cache, &self.destinations, &self.options));
+            group.change(
+                &[],
+                &[],
+                &mut around(&mut self.cache, &self.destinations, &self.services, &self.options),
+            );
             self.changed.insert(*id);
         }
     }
@@ -293,7 +338,7 @@ impl Resolver {
         let naming: Vec<_> = naming.map(|(id, _)| (*id, Direction::Egress)).collect();
         for (id, direction) in users.into_iter().chain(naming) {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            let mut around = around(&mut self.cache, &self.destinations, &self.options);
+            let mut around = around(&mut self.cache, &self.destinations, &self.services, &self.options);
             group.refresh(direction, &cells, &mut around);
             self.changed.insert(id);
         }
@@ -307,7 +352,7 @@ impl Resolver {
         let cells: BTreeSet<u32> = self.cache.numbered(labels).collect();
         for (id, group) in &mut self.groups {
             if group.side(Direction::Egress).has_names() {
-                let mut around = around(&mut self.cache, &self.destinations, &self.options);
+                let mut around = around(&mut self.cache, &self.destinations, &self.services, &self.options);
                 group.refresh(Direction::Egress, &cells, &mut around);
                 self.changed.insert(*id);
             }
@@ -318,7 +363,8 @@ impl Resolver {
 fn around<'a>(
     cache: &'a mut SelectorCache,
     destinations: &'a Destinations,
+    services: &'a Services,
     options: &'a Options,
 ) -> Surroundings<'a> {
-    Surroundings { cache, destinations, options }
+    Surroundings { cache, destinations, services, options }
 }

@@ -4,6 +4,7 @@
 use addr::{Port, PortRange, Protocol, parse_prefix, parse_prefix_or_address};
 use identity::{EndpointSelector, Entity, LabelArray, RawSelector, Source};
 
+use super::service::service;
 use super::wire::{RawCidr, RawEgress, RawIngress, RawPort, RawPortRule, RawRule};
 use super::{CidrRule, L4Ports, MAX_EXCEPT, MAX_PEERS, MAX_PORTS, PeerRule, PortProtocol, PortRule, Rule};
 use crate::error::{Feature, ParseError};
@@ -29,7 +30,7 @@ pub(crate) fn checked(raw: RawRule, at: &Path<'_>) -> Result<Rule, ParseError> {
     })
 }
 
-fn fault(at: &Path<'_>, reason: impl ToString) -> ParseError {
+pub(super) fn fault(at: &Path<'_>, reason: impl ToString) -> ParseError {
     ParseError::Value { path: at.to_string(), reason: reason.to_string() }
 }
 
@@ -77,6 +78,7 @@ fn ingress(raw: RawIngress, at: &Path<'_>) -> Result<PeerRule, ParseError> {
         cidrs: each(raw.from_cidr.unwrap_or_default(), &at.field("fromCIDR"), cidr)?,
         cidr_sets: each(raw.from_cidr_set.unwrap_or_default(), &at.field("fromCIDRSet"), cidr_set)?,
         entities: each(raw.from_entities.unwrap_or_default(), &at.field("fromEntities"), entity)?,
+        services: Vec::new(),
         ports: port_rules(raw.to_ports.unwrap_or_default(), &at.field("toPorts"))?,
     })
 }
@@ -88,10 +90,10 @@ fn egress(raw: RawEgress, at: &Path<'_>) -> Result<PeerRule, ParseError> {
         cidrs: each(raw.to_cidr.unwrap_or_default(), &at.field("toCIDR"), cidr)?,
         cidr_sets: each(raw.to_cidr_set.unwrap_or_default(), &at.field("toCIDRSet"), cidr_set)?,
         entities: each(raw.to_entities.unwrap_or_default(), &at.field("toEntities"), entity)?,
+        services: each(raw.to_services.unwrap_or_default(), &at.field("toServices"), service)?,
         ports: port_rules(raw.to_ports.unwrap_or_default(), &at.field("toPorts"))?,
     };
     for (count, feature, field) in [
-        (raw.to_services.map_or(0, |list| list.len()), Feature::ToServices, "toServices"),
         (raw.to_fqdns.map_or(0, |list| list.len()), Feature::ToFqdns, "toFQDNs"),
         (raw.to_groups.map_or(0, |list| list.len()), Feature::ToGroups, "toGroups"),
     ] {

@@ -3,22 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use identity::RawSelector;
 use serde::Deserialize;
 
 use crate::object::read_from_objects;
 
-read_from_objects!(
-    RawL7Rules,
-    RawHttp,
-    RawKafka,
-    RawFqdn,
-    RawService,
-    RawServiceName,
-    RawServiceSelector,
-    RawGroups,
-    RawAws
-);
+read_from_objects!(RawL7Rules, RawHttp, RawKafka, RawFqdn, RawGroups, RawAws);
 
 /// `rules` of an entry of `toPorts`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -69,28 +58,6 @@ struct RawKafka {
 pub(crate) struct RawFqdn {
     match_name: Option<String>,
     match_pattern: Option<String>,
-}
-
-/// An entry of `toServices`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct RawService {
-    k8s_service: Option<RawServiceName>,
-    k8s_service_selector: Option<RawServiceSelector>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-struct RawServiceName {
-    service_name: Option<String>,
-    namespace: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields)]
-struct RawServiceSelector {
-    selector: RawSelector,
-    namespace: Option<String>,
 }
 
 /// An entry of `toGroups`.

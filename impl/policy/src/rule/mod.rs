@@ -3,6 +3,7 @@
 
 mod check;
 mod l7;
+mod service;
 mod wire;
 
 use addr::{PortRange, Protocol};
@@ -16,6 +17,7 @@ use crate::map_state::Direction;
 use crate::path::Path;
 
 pub(crate) use check::{checked, named_port_fault, within};
+pub use service::{ServiceRule, ServiceSelector};
 pub(crate) use wire::{RawRule, from_json_text, from_value};
 
 /// The longest text that [`parse_rules_json`] reads, in bytes.
@@ -56,6 +58,8 @@ pub struct PeerRule {
     pub cidr_sets: Vec<CidrRule>,
     /// `fromEntities` or `toEntities`.
     pub entities: Vec<Entity>,
+    /// `toServices`; none at ingress. An entry whose services have no address allows nothing.
+    pub services: Vec<ServiceRule>,
     /// `toPorts`.
     pub ports: Vec<PortRule>,
 }
@@ -66,10 +70,11 @@ impl PeerRule {
         !(self.endpoints.is_empty()
             && self.cidrs.is_empty()
             && self.cidr_sets.is_empty()
-            && self.entities.is_empty())
+            && self.entities.is_empty()
+            && self.services.is_empty())
     }
 
-    /// Every prefix that it names, exceptions too.
+    /// Every prefix that it names, exceptions too, but no address of services.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         let sets = self.cidr_sets.iter().flat_map(|set| set.except.iter().chain([&set.cidr]));
         self.cidrs.iter().chain(sets).copied()
@@ -137,7 +142,12 @@ impl Rule {
         &self.description
     }
 
-    /// Every prefix that it names, exceptions too; some more than once.
+    /// Every entry of `toServices`; some more than once.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceRule> {
+        self.egress.iter().flatten().flat_map(|entry| &entry.services)
+    }
+
+    /// Every prefix that it names, exceptions too, but no address of services; some more than once.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         let sections = [&self.ingress, &self.egress];
         sections.into_iter().flatten().flatten().flat_map(PeerRule::prefixes)

@@ -6,7 +6,8 @@ use identity::{LabelArray, RawSelector};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::l7::{RawFqdn, RawGroups, RawL7Rules, RawService};
+use super::l7::{RawFqdn, RawGroups, RawL7Rules};
+use super::service::RawService;
 use super::{L4Ports, PeerRule, PortProtocol, PortRule, Rule};
 use crate::error::ParseError;
 use crate::object::{read_from_objects, write_as_derived};
@@ -62,7 +63,7 @@ pub(super) struct RawEgress {
     pub(super) to_cidr_set: List<RawCidr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) to_entities: List<String>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) to_services: List<RawService>,
     #[serde(rename = "toFQDNs", skip_serializing)]
     pub(super) to_fqdns: List<RawFqdn>,
@@ -137,7 +138,7 @@ impl From<&Rule> for RawRule {
     }
 }
 
-/// Egress has the same fields under other names.
+/// Egress has the same fields under other names, and services.
 impl From<&PeerRule> for RawIngress {
     fn from(entry: &PeerRule) -> Self {
         Self {
@@ -163,6 +164,7 @@ impl From<&PeerRule> for RawEgress {
             to_cidr: ingress.from_cidr,
             to_cidr_set: ingress.from_cidr_set,
             to_entities: ingress.from_entities,
+            to_services: list(&entry.services, RawService::from),
             to_ports: ingress.to_ports,
             ..Self::default()
         }

@@ -6,8 +6,8 @@
 use addr::{Port, Protocol};
 use identity::{LabelArray, Labels, NumericIdentity, cidr};
 use policy::{
-    Direction, Endpoint, MapState, NamedPorts, Options, PolicyDelta, PolicyKey, PortName, Repository,
-    Resolver, Rule, kubernetes, parse_rules_json,
+    Direction, Endpoint, ExternalService, MapState, NamedPorts, Options, PolicyDelta, PolicyKey, PortName,
+    Repository, Resolver, Rule, ServiceName, kubernetes, parse_rules_json,
 };
 
 pub const HOST: u32 = 1;
@@ -73,6 +73,19 @@ impl Node {
         self
     }
 
+    /// A service without a selector: `NAMESPACE/NAME`, its labels, the addresses of its endpoints.
+    pub fn service(&mut self, name: &str, text: &str, addresses: &[&str]) -> &mut Self {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let service = ExternalService { labels: labels(text), addresses };
+        self.resolver.service_changed(&service_name(name), Some(service));
+        self
+    }
+
+    pub fn no_service(&mut self, name: &str) -> &mut Self {
+        self.resolver.service_changed(&service_name(name), None);
+        self
+    }
+
     pub fn import(&mut self, json: &str) -> &mut Self {
         self.repository.add(rules(json));
         self.follow()
@@ -122,6 +135,11 @@ impl Node {
     pub fn deltas(&mut self) -> Vec<PolicyDelta> {
         self.resolver.take_deltas()
     }
+}
+
+fn service_name(text: &str) -> ServiceName {
+    let (namespace, name) = text.split_once('/').unwrap();
+    ServiceName { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 /// `80/TCP` or `icmp`.

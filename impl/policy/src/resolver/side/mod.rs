@@ -4,6 +4,7 @@
 //! Entries fall into cells, one per peer identity and one (0) for anybody. A cell follows from the grants whose selectors
 //! select its identity, so that a change of an identity or of a rule computes only the cells that it touches.
 
+mod address;
 mod cell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +12,12 @@ use std::sync::Arc;
 
 use identity::{EndpointSelector, NumericIdentity};
 
-use crate::grant::{Grant, Peers};
+use crate::grant::{Grant, Peers, of_address};
 use crate::map_state::{Direction, MapState, PolicyEntry, PolicyKey};
 use crate::named_port::{Destinations, NamedPorts, PortName};
 use crate::repository::StoredRule;
 use crate::selector_cache::{SelectorCache, SelectorId, User};
+use crate::services::Services;
 
 /// The identity of a cell for anybody.
 const ANYBODY: u32 = 0;
@@ -45,7 +47,7 @@ pub(super) struct Side {
     /// The rules that have this section and select the endpoints.
     rules: BTreeMap<u32, Arc<StoredRule>>,
     /// The selectors of each of them.
-    attached: BTreeMap<u32, Vec<SelectorId>>,
+    attached: BTreeMap<u32, BTreeSet<SelectorId>>,
     /// Which grants speak of whom a selector selects.
     uses: BTreeMap<SelectorId, BTreeSet<GrantId>>,
     /// Which grants speak of anybody.
@@ -102,6 +104,7 @@ impl Side {
         removed: &[u32],
         added: &[Arc<StoredRule>],
         cache: &mut SelectorCache,
+        services: &Services,
     ) -> BTreeSet<u32> {
         let direction = self.direction();
         let requires = |rule: &Arc<StoredRule>| {
@@ -128,7 +131,7 @@ impl Side {
         };
         let required = self.required();
         for id in attached {
-            self.attach(id, &required, cache, &mut touched);
+            self.attach(id, &required, (cache, services), &mut touched);
         }
         touched
     }
@@ -144,12 +147,12 @@ impl Side {
         &mut self,
         id: u32,
         required: &[EndpointSelector],
-        cache: &mut SelectorCache,
+        (cache, services): (&mut SelectorCache, &Services),
         touched: &mut BTreeSet<u32>,
     ) {
         let Some(rule) = self.rules.get(&id).cloned() else { return };
         let required: Vec<&EndpointSelector> = required.iter().collect();
-        let mut selectors = Vec::new();
+        let mut selectors = BTreeSet::new();
         for (at, grant) in
             rule.section(self.direction()).into_iter().flat_map(|s| s.grants.iter().enumerate())
         {
@@ -159,6 +162,7 @@ impl Side {
             let selected: Option<Vec<EndpointSelector>> = match &grant.peers {
                 Peers::Any => None,
                 Peers::Selected(peers) => peers.iter().map(|peer| peer.under(&required)).collect(),
+                Peers::Service(entry) => Some(services.addresses(entry).map(of_address).collect()),
             };
             let Some(selected) = selected else {
                 self.anybody.insert((id, at));
@@ -169,7 +173,7 @@ impl Side {
                 let selector = cache.acquire(selector, self.user);
                 touched.extend(cache.selected(selector));
                 self.uses.entry(selector).or_default().insert((id, at));
-                selectors.push(selector);
+                selectors.insert(selector);
             }
         }
         self.attached.insert(id, selectors);
