@@ -11,4 +11,5 @@ mod random;
 mod restore;
 mod scripts;
 mod services;
+mod to_services;
 mod world;

@@ -24,6 +24,13 @@ const LABELS: [&str; 4] = ["a", "b", "c", "d"];
 const FILES: [&str; 3] = ["p.yaml", "q.yaml", "r.yaml"];
 const PREFIXES: [&str; 4] = ["192.0.2.0/24", "192.0.2.128/25", "10.0.0.5/32", "198.51.100.7/32"];
 
+const SERVICES: [&str; 4] = [
+    r#"{"k8sService": {"serviceName": "s1", "namespace": "shop"}}"#,
+    r#"{"k8sService": {"serviceName": "s2"}}"#,
+    r#"{"k8sServiceSelector": {"selector": {"matchLabels": {"at": "1"}}, "namespace": "shop"}}"#,
+    r#"{"k8sServiceSelector": {"selector": {}}}"#,
+];
+
 /// A step of a random run.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -62,6 +69,8 @@ pub enum RuleOf {
     LetsIn(&'static str, &'static str),
     /// To, prefix.
     Prefix(&'static str, &'static str),
+    /// To, an entry of `toServices`.
+    Service(&'static str, &'static str),
 }
 
 impl RuleOf {
@@ -71,6 +80,11 @@ impl RuleOf {
             Self::Prefix(of, prefix) => rules(&format!(
                 r#"{{"endpointSelector": {{"matchLabels": {{"{of}": ""}}}}, "labels": ["{of}"],
                      "egress": [{{"toCIDR": ["{prefix}"]}}]}}"#
+            ))
+            .remove(0),
+            Self::Service(of, entry) => rules(&format!(
+                r#"{{"endpointSelector": {{"matchLabels": {{"{of}": ""}}}}, "labels": ["{of}"],
+                     "egress": [{{"toServices": [{entry}]}}]}}"#
             ))
             .remove(0),
         }
@@ -89,13 +103,14 @@ fn rule() -> impl Strategy<Value = RuleOf> {
     prop_oneof![
         (select(&LABELS[..]), select(&LABELS[..])).prop_map(|(to, from)| RuleOf::LetsIn(to, from)),
         (select(&LABELS[..]), select(&PREFIXES[..])).prop_map(|(of, prefix)| RuleOf::Prefix(of, prefix)),
+        (select(&LABELS[..]), select(&SERVICES[..])).prop_map(|(of, entry)| RuleOf::Service(of, entry)),
     ]
 }
 
 fn file() -> impl Strategy<Value = Step> {
     let pods = proptest::collection::vec((number(), select(&LABELS[..])), 0..3);
     let namespace = proptest::option::of(select(&LABELS[..]));
-    let services = proptest::collection::vec((1_u8..3, 1_u8..3), 0..2);
+    let services = proptest::collection::vec((1_u8..3, 1_u8..3, any::<bool>()), 0..2);
     let slices = proptest::collection::vec((1_u8..3, 1_u8..3, any::<bool>(), number()), 0..3);
     let rules = proptest::collection::vec(rule(), 0..3);
     (select(&FILES[..]), rules, pods, namespace, services, slices).prop_map(
@@ -108,7 +123,10 @@ fn file() -> impl Strategy<Value = Step> {
                 rules: rules.iter().map(RuleOf::rule).collect(),
                 pods: pods.iter().map(|(n, label)| pod(*n, label)).collect(),
                 namespaces: namespace.into_iter().collect(),
-                services: services.iter().map(|(name, address)| service(*name, *address)).collect(),
+                services: services
+                    .iter()
+                    .map(|(name, address, pods)| service(*name, *address, *pods))
+                    .collect(),
                 slices: slices.iter().map(|(name, of, ready, n)| slice(*name, *of, *ready, *n)).collect(),
             };
             Step::File(file, objects)
@@ -176,9 +194,11 @@ fn key(name: String) -> ObjectKey {
     ObjectKey { namespace: "shop".to_owned(), name }
 }
 
-fn service(name: u8, address: u8) -> Service {
+fn service(name: u8, address: u8, selects_pods: bool) -> Service {
     Service {
         key: key(format!("s{name}")),
+        labels: BTreeMap::from([("at".to_owned(), address.to_string())]),
+        selects_pods,
         kind: ServiceType::ClusterIp,
         cluster_ips: vec![[10, 96, 0, address].into()],
         external_ips: vec![[198, 51, 100, name].into()],

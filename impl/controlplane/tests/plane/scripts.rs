@@ -162,6 +162,11 @@ fn a_rule_with_prefixes_speaks_of_the_world_and_of_no_pod() {
 }
 
 #[test]
+fn a_rule_with_services_speaks_of_the_endpoints_of_those_without_a_selector_and_of_no_pod() {
+    run(include_str!("scripts/to-services.yaml"));
+}
+
+#[test]
 fn named_ports_mean_what_the_pod_calls_so() {
     run(include_str!("scripts/named-ports.yaml"));
 }
