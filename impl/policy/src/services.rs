@@ -182,16 +182,15 @@ impl Services {
         };
         let now = self.known.get(name);
         let named = self.by_name.get(&name.name).into_iter().flatten();
-        let concerned: Vec<ServiceRule> = named.chain(&self.by_labels).cloned().collect();
         let mut changes = Vec::new();
-        for entry in concerned {
+        for entry in named.chain(&self.by_labels) {
             let selected = |service: &&ExternalService| entry.selects(name, &service.labels);
             let was = before.as_ref().filter(selected).map_or(&NONE, |service| &service.addresses);
             let is = now.filter(selected).map_or(&NONE, |service| &service.addresses);
-            let Some(meaning) = self.meant.get_mut(&entry) else { continue };
+            let Some(meaning) = self.meant.get_mut(entry) else { continue };
             let (gone, new) = meaning.change(was, is);
             if !(gone.is_empty() && new.is_empty()) {
-                changes.push(Change { rules: meaning.rules.clone(), entry, gone, new });
+                changes.push(Change { entry: entry.clone(), rules: meaning.rules.clone(), gone, new });
             }
         }
         changes

@@ -5,6 +5,7 @@ mod follow;
 mod group;
 mod prefixes;
 mod side;
+mod unresolved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,16 +17,16 @@ use self::group::{Group, Surroundings};
 use self::prefixes::Prefixes;
 use crate::enforcement::Enforcement;
 use crate::map_state::{Direction, MapState, PolicyDelta};
-use crate::named_port::{Destinations, NamedPorts, PortName};
+use crate::named_port::{Destinations, NamedPorts};
 use crate::repository::StoredRule;
-use crate::rule::ServiceRule;
 use crate::selector_cache::SelectorCache;
 use crate::selector_index::{LabelIndex, SelectorIndex};
-use crate::services::{MAX_SERVICE_ADDRESSES, Services};
+use crate::services::Services;
 
 pub(crate) use self::group::enforces;
 pub use self::prefixes::PrefixDelta;
 pub use self::side::MAX_ENTRIES;
+pub use self::unresolved::{UnresolvedPort, UnresolvedService};
 
 /// What holds for all endpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,29 +46,6 @@ pub struct Endpoint {
     pub named_ports: NamedPorts,
     /// Its own mode, if it has one.
     pub enforcement: Option<Enforcement>,
-}
-
-/// A named port of a rule that means nothing: no destination has a port of this name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnresolvedPort {
-    /// The rule's number.
-    pub rule: u32,
-    /// The section of the rule.
-    pub direction: Direction,
-    /// The name.
-    pub name: PortName,
-}
-
-/// An entry of `toServices` that does not allow what its author may think.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnresolvedService {
-    /// The rule's number.
-    pub rule: u32,
-    /// The entry.
-    pub entry: ServiceRule,
-    /// How many addresses its services have: 0, so that it allows nothing, or more than [`MAX_SERVICE_ADDRESSES`], of
-    /// which it allows so many.
-    pub addresses: usize,
 }
 
 #[derive(Debug)]
@@ -218,40 +196,6 @@ impl Resolver {
     /// Takes what changed in the prefixes since it was last taken.
     pub fn take_prefixes(&mut self) -> PrefixDelta {
         self.prefixes.take()
-    }
-
-    /// Named ports of rules in force that no destination has: such a rule allows nothing there.
-    pub fn unresolved_ports(&self) -> BTreeSet<UnresolvedPort> {
-        let anywhere = self.destinations.names();
-        let mut unresolved = BTreeSet::new();
-        for group in self.groups.values() {
-            for direction in Direction::BOTH {
-                for (rule, name) in group.side(direction).names() {
-                    let known = match direction {
-                        Direction::Ingress => group.endpoint.named_ports.contains_key(name),
-                        Direction::Egress => anywhere.contains(name),
-                    };
-                    if !known {
-                        unresolved.insert(UnresolvedPort { rule, direction, name: name.clone() });
-                    }
-                }
-            }
-        }
-        unresolved
-    }
-
-    /// Entries of `toServices` of rules in force that mean no address, or more than they may.
-    pub fn unresolved_services(&self) -> BTreeSet<UnresolvedService> {
-        let mut unresolved = BTreeSet::new();
-        for (rule, known) in self.rules.iter().filter(|(_, known)| !known.groups.is_empty()) {
-            for entry in known.stored.rule().services() {
-                let addresses = self.services.count(entry);
-                if addresses == 0 || addresses > MAX_SERVICE_ADDRESSES {
-                    unresolved.insert(UnresolvedService { rule: *rule, entry: entry.clone(), addresses });
-                }
-            }
-        }
-        unresolved
     }
 
     /// What the entries of `toServices` mean.

@@ -29,7 +29,9 @@ impl Side {
             let Some(selector) = cache.find(&of_address(*address)) else { continue };
             touched.extend(cache.selected(selector));
             let Some(uses) = self.uses.get_mut(&selector) else { continue };
-            uses.retain(|id| !ids.contains(id));
+            for id in &ids {
+                uses.remove(id);
+            }
             // Another entry of the rule may name the same address.
             if uses.range((rule, 0)..=(rule, usize::MAX)).next().is_none()
                 && let Some(attached) = self.attached.get_mut(&rule)
