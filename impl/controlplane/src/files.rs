@@ -31,9 +31,13 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Kind<K, V> {
         self.objects.get(key)?.values().next()
     }
 
-    /// The file holds these now. The keys of which another object counts now, or none; and those that are there twice,
-    /// with the file that counts and the one that does not.
-    fn replace(&mut self, file: &str, now: Vec<(K, V)>) -> (BTreeSet<K>, Vec<(K, String, String)>) {
+    /// The file holds these now. The keys of which another object counts now, or none, with the one that counted before;
+    /// and those that are there twice, with the file that counts and the one that does not.
+    fn replace(
+        &mut self,
+        file: &str,
+        now: Vec<(K, V)>,
+    ) -> (BTreeMap<K, Option<V>>, Vec<(K, String, String)>) {
         let mut twice = Vec::new();
         let mut keys = BTreeSet::new();
         let mut before = BTreeMap::new();
@@ -60,8 +64,8 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Kind<K, V> {
         if !keys.is_empty() {
             self.by_file.insert(file.to_owned(), keys);
         }
-        let changed = before.into_iter().filter(|(key, was)| self.find(key) != was.as_ref());
-        (changed.map(|(key, _)| key).collect(), twice)
+        before.retain(|key, was| self.find(key) != was.as_ref());
+        (before, twice)
     }
 }
 
@@ -71,7 +75,8 @@ pub(crate) struct Files {
     pods: Kind<PodKey, Pod>,
     namespaces: Kind<String, Namespace>,
     services: Kind<ObjectKey, Service>,
-    slices: Kind<ObjectKey, EndpointSlice>,
+    /// By the objects that they are of: the subsets of an Endpoints object are one.
+    slices: Kind<ObjectKey, Vec<EndpointSlice>>,
 }
 
 /// What a file's new content changed.
@@ -104,7 +109,7 @@ impl Files {
                 .into_iter()
                 .map(|(name, counts, of)| twice(format!("namespace {name}"), counts, of)),
         );
-        Changed { pods, namespaces }
+        Changed { pods: pods.into_keys().collect(), namespaces: namespaces.into_keys().collect() }
     }
 
     /// The file holds these services and slices now. Those of which another object counts now, or none.
@@ -116,15 +121,19 @@ impl Files {
         notices: &mut Vec<Notice>,
     ) -> (BTreeSet<ObjectKey>, BTreeSet<ObjectKey>) {
         let services = services.into_iter().map(|one| (one.key.clone(), one)).collect();
-        let slices = slices.into_iter().map(|one| (one.key.clone(), one)).collect();
         let (services, services_twice) = self.services.replace(file, services);
-        let (slices, slices_twice) = self.slices.replace(file, slices);
+        let (objects, slices_twice) = self.slices.replace(file, by_object(slices));
+        let mut slices = BTreeSet::new();
+        for (object, before) in &objects {
+            let now = self.slices.find(object).into_iter().flatten();
+            slices.extend(before.iter().flatten().chain(now).map(|slice| slice.key.clone()));
+        }
         let twice_of = |kind: &'static str, found: Vec<(ObjectKey, String, String)>| {
             found.into_iter().map(move |(key, counts, of)| twice(format!("{kind} {key}"), counts, of))
         };
         notices.extend(twice_of("service", services_twice));
         notices.extend(twice_of("endpoint slice", slices_twice));
-        (services, slices)
+        (services.into_keys().collect(), slices)
     }
 
     pub(crate) fn service(&self, key: &ObjectKey) -> Option<&Service> {
@@ -132,7 +141,7 @@ impl Files {
     }
 
     pub(crate) fn slice(&self, key: &ObjectKey) -> Option<&EndpointSlice> {
-        self.slices.find(key)
+        self.slices.find(&key.object_of_slice())?.iter().find(|slice| slice.key == *key)
     }
 
     pub(crate) fn pod(&self, key: &PodKey) -> Option<&Pod> {
@@ -142,6 +151,22 @@ impl Files {
     pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
         self.namespaces.find(&name.to_owned())
     }
+}
+
+/// Slices in the order of a file, by the objects that they are of.
+fn by_object(slices: Vec<EndpointSlice>) -> Vec<(ObjectKey, Vec<EndpointSlice>)> {
+    let mut objects: Vec<(ObjectKey, Vec<EndpointSlice>)> = Vec::new();
+    for slice in slices {
+        let object = slice.key.object_of_slice();
+        match objects.last_mut() {
+            // The same one once more, were its key there already.
+            Some((last, of)) if *last == object && of.iter().all(|other| other.key != slice.key) => {
+                of.push(slice)
+            }
+            _ => objects.push((object, vec![slice])),
+        }
+    }
+    objects
 }
 
 fn twice(object: String, counts: String, file: String) -> Notice {

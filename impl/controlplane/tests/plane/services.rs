@@ -58,6 +58,49 @@ fn frontend(address: &str, number: u16) -> Frontend {
 
 /// A service of the API is answered when its rows and the node's file are written.
 #[test]
+fn endpoints_of_two_files_are_those_of_the_first_with_all_their_subsets() {
+    let endpoints = |subsets: &[&str]| {
+        let subsets = subsets
+            .iter()
+            .map(|ip| serde_json::json!({"addresses": [{"ip": ip}], "ports": [{"port": 8080}]}));
+        let object = serde_json::json!({
+            "metadata": {"namespace": "shop", "name": "web"}, "subsets": subsets.collect::<Vec<_>>(),
+        });
+        kubernetes::endpoints(&object).unwrap()
+    };
+    let service = serde_json::json!({
+        "metadata": {"namespace": "shop", "name": "web"},
+        "spec": {"clusterIP": "10.96.0.10", "ports": [{"port": 80}]},
+    });
+    let send = |world: &mut World, file: &str, slices| {
+        let services = match file {
+            "web.yaml" => vec![kubernetes::service(&service).unwrap()],
+            _ => Vec::new(),
+        };
+        let objects = Objects { services, slices, ..Objects::default() };
+        world.send(Event::Source { file: file.into(), objects });
+        world.realize();
+        let view = world.plane.services();
+        let view = view.first().map(|view| view.backends.clone()).unwrap_or_default();
+        view.into_iter().map(|(_, row)| row.address.address.to_string()).collect::<Vec<_>>()
+    };
+    let mut world = World::started();
+    send(&mut world, "web.yaml", Vec::new());
+    assert_eq!(send(&mut world, "b.yaml", endpoints(&["10.9.0.1", "10.9.0.2"])), ["10.9.0.1", "10.9.0.2"]);
+    assert_eq!(
+        send(&mut world, "a.yaml", endpoints(&["10.9.0.3"])),
+        ["10.9.0.3"],
+        "and nothing of the other file"
+    );
+    assert_eq!(send(&mut world, "a.yaml", endpoints(&["10.9.0.3", "10.9.0.4", "10.9.0.5"])).len(), 3);
+    let mut back = send(&mut world, "a.yaml", Vec::new());
+    back.sort();
+    assert_eq!(back, ["10.9.0.1", "10.9.0.2"]);
+    let twice = [endpoints(&["10.9.0.6"]), endpoints(&["10.9.0.7", "10.9.0.8"])].concat();
+    assert_eq!(send(&mut world, "a.yaml", twice), ["10.9.0.6"], "twice in one file");
+}
+
+#[test]
 fn a_put_is_answered_when_it_is_realized() {
     let mut world = World::started();
     let ticket =

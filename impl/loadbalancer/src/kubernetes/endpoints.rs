@@ -11,6 +11,8 @@ use crate::object::{EndpointConditions, EndpointSlice, ObjectKey, ServiceEndpoin
 
 /// By which a slice says whose it is.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+/// Between the name of an Endpoints object and the number of its subset, in the key of a slice. No object's name has it.
+const SUBSET: char = '#';
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +130,14 @@ fn ports(raw: Option<Vec<RawPort>>, at: &Path<'_>) -> Result<Vec<SlicePort>, Obj
     Ok(ports)
 }
 
+impl ObjectKey {
+    /// The object that a slice of this key is of: a slice's own, or one for all subsets of an Endpoints object.
+    pub fn object_of_slice(&self) -> Self {
+        let end = self.name.find(SUBSET).map_or(self.name.len(), |at| at + SUBSET.len_utf8());
+        Self { namespace: self.namespace.clone(), name: self.name[..end].to_owned() }
+    }
+}
+
 pub(super) fn of_endpoints(raw: RawEndpoints) -> Result<Vec<EndpointSlice>, ObjectError> {
     let ObjectKey { namespace, name } = raw.metadata.key()?;
     let at = Path::Field("subsets");
@@ -147,8 +157,7 @@ pub(super) fn of_endpoints(raw: RawEndpoints) -> Result<Vec<EndpointSlice>, Obje
             }
         }
         slices.push(EndpointSlice {
-            // No object's name has such a sign.
-            key: ObjectKey { namespace: namespace.clone(), name: format!("{name}#{}", index + 1) },
+            key: ObjectKey { namespace: namespace.clone(), name: format!("{name}{SUBSET}{}", index + 1) },
             service: name.clone(),
             endpoints,
             ports: ports(subset.ports, &at.field("ports"))?,
