@@ -77,6 +77,7 @@ fn plan(subjects: &[&str], placement: Placement, rounds: u32) -> Plan {
         self_check: None,
         handicap: None,
         agent: None,
+        seeds: 1,
     }
 }
 

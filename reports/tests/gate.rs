@@ -72,6 +72,37 @@ fn virtual_time_trips_on_more_than_its_band_of_each_workload() {
 }
 
 #[test]
+fn virtual_time_gives_our_agents_subjects_a_band_of_their_own() {
+    let ours = "ciliate-veth";
+    let run = |change: f64, workload| {
+        slowed(virtual_record(&["routed", "routed-again", "veth", ours], &[]), ours, workload, 1.0 + change)
+    };
+    let baseline = Baseline::from_run("vm-6.12-virtual-ciliate", &run(0.0, WorkloadKind::TcpRr)).unwrap();
+    for (workload, band) in [
+        (WorkloadKind::TcpRr, 0.02),
+        (WorkloadKind::UdpRr, 0.02),
+        (WorkloadKind::TcpCrr, 0.03),
+        (WorkloadKind::TcpStream, 0.03),
+    ] {
+        let is = |change: f64| verdicts(&run(change, workload), &baseline, ours, workload);
+        assert_eq!(is(band * 1.1), [Verdict::Slower, Verdict::Slower], "{workload}");
+        assert_eq!(is(band * 0.9), [Verdict::Unchanged, Verdict::Unchanged], "{workload}");
+        // What has no maps in its path keeps its own in the same run.
+        let beside = gate(&slowed(run(0.0, workload), "veth", workload, 1.0 + 0.006), &baseline).unwrap();
+        assert_eq!(beside.passed(), !matches!(workload, WorkloadKind::TcpRr | WorkloadKind::UdpRr));
+    }
+}
+
+#[test]
+fn a_run_of_other_seeds_is_refused() {
+    let baseline = Baseline::from_run("vm-6.12-virtual", &emulated()).unwrap();
+    let mut run = emulated();
+    run.plan.seeds = 3;
+    let error = gate(&run, &baseline).unwrap_err().to_string();
+    assert!(error.contains("seeds: baseline `1`, this run `3`"), "{error}");
+}
+
+#[test]
 fn wall_time_passes_other_noise_and_trips_on_five_percent() {
     let baseline = Baseline::from_run("host", &host(1)).unwrap();
     for seed in 2..7 {
@@ -142,7 +173,7 @@ fn runs_that_cannot_be_a_baseline_are_refused() {
     let baseline = Baseline::from_run("x", &emulated()).unwrap();
     assert!(matches!(gate(&interrupted, &baseline), Err(GateError::Interrupted)));
     let mut slowed = emulated();
-    slowed.plan.handicap = Some(Handicap { subject: "veth".to_owned(), rules: 50 });
+    slowed.plan.handicap = Some(Handicap { subject: "veth".to_owned(), amount: 50 });
     assert!(matches!(Baseline::from_run("x", &slowed), Err(GateError::Handicapped { .. })));
     let mut empty = emulated();
     empty.cells.clear();
