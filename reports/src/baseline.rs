@@ -185,7 +185,7 @@ pub(crate) fn ratios(run: &RunAnalysis<'_>) -> Vec<GatedRatio> {
 /// What is noise whatever the interval of a ratio says, a fraction of 1.
 ///
 /// In virtual time, what was seen between runs that differ only in their seed, rounded up: 0.5 % (RR), 2 % (CRR), 3 % (stream);
-/// more where our agent's maps are in the path (ADR 2). In wall time no less than that, nor than the A/A floor: two instances
+/// more where our agent's programs are in the path, which change from build to build (ADR 2). In wall time no less than that, nor than the A/A floor: two instances
 /// of one topology differ by it.
 fn band(clock: Clock, group: &Group, subject: &str) -> f64 {
     let least = match (group.workload, has_maps(subject)) {
@@ -202,7 +202,7 @@ fn band(clock: Clock, group: &Group, subject: &str) -> f64 {
     }
 }
 
-/// Our agent runs there: its programs look into hash tables, whose seeds move with every change of the programs.
+/// Whether our agent's programs, and so its maps, are in the path.
 fn has_maps(subject: &str) -> bool {
     subject::find(subject).is_ok_and(|spec| spec.needs.contains(&Capability::Agent))
 }

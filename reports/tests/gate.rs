@@ -4,6 +4,7 @@
 mod synthetic;
 
 use std::fs;
+use std::path::Path;
 
 use netns_lab::plan::{Handicap, WorkloadKind};
 use netns_lab::record::{NotRun, RunRecord};
@@ -90,6 +91,28 @@ fn virtual_time_gives_our_agents_subjects_a_band_of_their_own() {
         // What has no maps in its path keeps its own in the same run.
         let beside = gate(&slowed(run(0.0, workload), "veth", workload, 1.0 + 0.006), &baseline).unwrap();
         assert_eq!(beside.passed(), !matches!(workload, WorkloadKind::TcpRr | WorkloadKind::UdpRr));
+    }
+}
+
+#[test]
+fn the_committed_baselines_are_readable_and_cover_our_own_datapath_on_both_kernels() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines");
+    for kernel in ["6.1", "6.12"] {
+        let read = |class: &str| Baseline::read(&directory.join(format!("{class}.json"))).unwrap();
+        let (bare, ours) =
+            (read(&format!("vm-{kernel}-virtual")), read(&format!("vm-{kernel}-virtual-ciliate")));
+        for baseline in [&bare, &ours] {
+            assert_eq!((baseline.identity.kernel_series.as_str(), baseline.identity.plan.seeds), (kernel, 1));
+        }
+        let has = |subject: &str, workload| {
+            ours.entries.iter().any(|entry| entry.subject == subject && entry.workload == workload)
+        };
+        for subject in ["ciliate-veth", "ciliate-veth-policy"] {
+            assert!(WorkloadKind::ALL.into_iter().all(|workload| has(subject, workload)), "{subject}");
+        }
+        for subject in ["ciliate-service-1", "ciliate-service-packet-1"] {
+            assert!(has(subject, WorkloadKind::TcpCrr), "{subject}");
+        }
     }
 }
 
