@@ -161,6 +161,15 @@ fn two_cores_in_virtual_time_are_refused_before_anything_starts() {
 }
 
 #[test]
+fn seeds_in_wall_time_are_refused_before_anything_starts() {
+    let plan = Plan { seeds: 2, ..plan(&["routed"], Placement::OneCore, 1) };
+    let mut options = options(KernelSeries::V6_12, VmTime::Wall);
+    options.cache_dir = "/proc/nothing/can/be/made/here".into();
+    let err = vm::execute(&options, &plan, &mut |_| {}, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(err, VmError::Seeds), "{err}");
+}
+
+#[test]
 fn wall_time_is_measured_under_kvm_or_refused_soon() {
     let started = Instant::now();
     let plan = plan(&["routed", "veth"], Placement::TwoCores, 2);
