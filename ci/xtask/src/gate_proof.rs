@@ -130,7 +130,8 @@ struct Run {
 fn share_is_seen(first: &Value, slowed: &Value, what: &str) -> Result<()> {
     let seen = median(slowed, OURS)? / median(first, OURS)? - 1.0;
     println!("gate-proof: {what}: {OURS} was slowed by {:.2} % of a round trip", seen * 100.0);
-    if !(SHARE * 0.9..SHARE * 1.5).contains(&seen) {
+    // On 6.1 a round trip has one of several costs, up to 1.6 % apart (ADR 2).
+    if !(SHARE * 0.5..SHARE * 1.75).contains(&seen) {
         bail!("{what}: {OURS} was to be slowed by {:.2} % of a round trip", SHARE * 100.0);
     }
     Ok(())
