@@ -161,6 +161,7 @@ mod tests {
             self_check: None,
             handicap: None,
             agent: None,
+            seeds: 1,
         }
     }
 

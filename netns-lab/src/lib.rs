@@ -3,6 +3,7 @@
 //! this machine's kernel, or a stock kernel in a virtual machine.
 
 pub mod agent;
+mod classifier;
 pub mod cni;
 pub mod demo;
 pub mod environment;

@@ -133,14 +133,15 @@ pub struct SelfCheckPlan {
     pub rounds: u32,
 }
 
-/// Extra rules that are put in the way of one subject, to show that the regression gate notices.
+/// Something that is put in the way of one subject's packets, to show that the regression gate notices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handicap {
     /// The subject that is slowed.
     pub subject: String,
-    /// How many never-matching iptables rules its node's FORWARD chain is given.
-    pub rules: u32,
+    /// With our agent: instructions before its program, for each packet. Otherwise: never-matching iptables rules in its
+    /// node's FORWARD chain.
+    pub amount: u32,
 }
 
 /// What our agent is measured at besides packets.
@@ -187,4 +188,17 @@ pub struct Plan {
     /// Measures of our agent besides packets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentPlan>,
+    /// How often the machine of virtual time is booted, each time with other random numbers of its kernel's. The slices of
+    /// all boots are one run's. 1 in real time, where no two runs are the same anyway.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub seeds: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(seeds: &u32) -> bool {
+    *seeds == 1
 }

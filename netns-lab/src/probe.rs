@@ -2,8 +2,6 @@
 //! What this kernel and what is installed here can do, found by trying it in a namespace without a name. Never guessed from
 //! versions or configuration files: a module may be missing, a feature backported.
 
-mod bpf;
-
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -11,9 +9,9 @@ use std::sync::Mutex;
 
 use netlink::{IpvlanMode, LinkEnd, NetNs, NetkitMode, Netlink, NetlinkError, Vxlan, sysctl};
 
-pub use bpf::Hook;
-
 use crate::agent;
+use crate::classifier;
+pub use crate::classifier::Hook;
 use crate::cni::PluginPath;
 use crate::lab::attempt_cgroup;
 use crate::rules::{Iptables, RulesError, restore_ipsets};
@@ -153,7 +151,7 @@ impl Probe {
     /// # Errors
     /// What is lacking.
     pub fn hook(&self) -> Result<Hook, String> {
-        bpf::hook(&NetNs::create_unnamed().map_err(|e| e.to_string())?)
+        classifier::hook(&NetNs::create_unnamed().map_err(|e| e.to_string())?)
     }
 
     /// The program that loads iptables rules here.
@@ -190,7 +188,7 @@ impl Probe {
             }
             Capability::Ipvs => return crate::rules::ipvs::check(&scratch),
             Capability::BridgeNetfilter => return bridge_netfilter(&scratch),
-            Capability::Classifier => return bpf::hook(&scratch).map(drop),
+            Capability::Classifier => return classifier::hook(&scratch).map(drop),
             Capability::ControlGroup => return attempt_cgroup(),
             Capability::Agent => return agent::find_binary().map(drop).map_err(|e| e.to_string()),
             _ => {}

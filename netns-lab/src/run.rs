@@ -20,7 +20,7 @@ use crate::probe::Capability;
 use crate::record::{
     AgentRecord, Cell, Clock, Environment, Executor, NotRun, RunRecord, SelfCheck, SubjectInfo, VmEnvironment,
 };
-use crate::subject::{BuildError, Built, build, catalogue, handicap};
+use crate::subject::{BuildError, Built, Handicapped, build, catalogue, handicap};
 use crate::workload::{Close, Measured, Outcome, PhaseError, PhaseOptions, STALL, Scheduler, measure};
 
 pub use progress::{Estimate, Event, Progress};
@@ -113,12 +113,16 @@ pub enum RunError {
 pub fn execute(plan: &Plan, options: Options<'_>) -> Result<RunRecord, RunError> {
     let known: Vec<String> = catalogue().into_iter().map(|spec| spec.name).collect();
     validate(plan, &known)?;
+    if options.clock == Clock::Wall && plan.seeds > 1 {
+        let problem = "real time has no two runs alike anyway, only virtual time has seeds: use 1".into();
+        return Err(PlanError { field: "seeds".into(), problem }.into());
+    }
     allow_descriptors(plan)?;
     let lab = Lab::create()?;
     let mut run =
         Run { plan, options, built: Vec::new(), not_run: Vec::new(), cells: Vec::new(), interrupted: false };
     run.build(&lab)?;
-    run.handicap()?;
+    let _handicapped = run.handicap()?;
     let scheduler = Scheduler::permitted();
     // Before the measurement: it starts programs, and the subjects stand.
     let environment = run.environment(scheduler);
@@ -167,13 +171,13 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn handicap(&self) -> Result<(), RunError> {
-        let Some(asked) = &self.plan.handicap else { return Ok(()) };
+    fn handicap(&self) -> Result<Option<Handicapped>, RunError> {
+        let Some(asked) = &self.plan.handicap else { return Ok(None) };
         let error = |reason: String| RunError::Handicap { subject: asked.subject.clone(), reason };
         match self.built.iter().find(|built| built.info().name == asked.subject) {
-            Some(built) => handicap(built, asked.rules).map_err(|e| error(e.to_string())),
+            Some(built) => handicap(built, asked.amount).map(Some).map_err(|e| error(e.to_string())),
             // A run that is being stopped measures nothing of it anyway.
-            None if self.interrupted => Ok(()),
+            None if self.interrupted => Ok(None),
             None => Err(error("it could not be built".into())),
         }
     }

@@ -157,6 +157,10 @@ fn bad_plans_are_refused_by_the_name_of_the_field() {
     refused(&changed("/phases/0/rounds", (-1).into()), "plan.json");
     refused(&changed("/phases/0/placement", "three-cores".into()), "three-cores");
     refused(&serde_json::json!("nonsense"), "plan.json");
+    // Real time has none: what was asked for is not left out in silence.
+    let mut seeds = plan_with(1);
+    seeds["seeds"] = 2.into();
+    refused(&seeds, "plan: seeds: ");
 }
 
 #[test]

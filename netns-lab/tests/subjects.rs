@@ -128,9 +128,9 @@ fn a_handicap_lengthens_the_forward_chain_and_nothing_else() {
     let lab = lab();
     let routed = built(&lab, BASELINE);
     let node = routed.node_netns().unwrap();
-    handicap(&routed, 40).unwrap();
+    let _few = handicap(&routed, 40).unwrap();
     assert_eq!(forward_rules(node), 40);
-    handicap(&routed, 2).unwrap();
+    let _more = handicap(&routed, 2).unwrap();
     assert_eq!(forward_rules(node), 42);
 }
 
@@ -141,7 +141,7 @@ fn a_subject_without_a_forward_chain_cannot_be_handicapped() {
         match build(&lab, name) {
             Ok(built) => {
                 let error = handicap(&built, 1).unwrap_err();
-                assert!(matches!(error, HandicapError::NoForward { .. }), "{name}: {error}");
+                assert!(matches!(error, HandicapError::NoPlace { .. }), "{name}: {error}");
             }
             Err(BuildError::NotRun(_)) => assert_eq!(name, "bridge"),
             Err(e) => panic!("{name}: {e}"),

@@ -77,6 +77,7 @@ fn plan(subjects: &[&str], placement: Placement, rounds: u32) -> Plan {
         self_check: None,
         handicap: None,
         agent: None,
+        seeds: 1,
     }
 }
 
@@ -157,6 +158,15 @@ fn two_cores_in_virtual_time_are_refused_before_anything_starts() {
     options.cache_dir = "/proc/nothing/can/be/made/here".into();
     let err = vm::execute(&options, &plan, &mut |_| {}, &AtomicBool::new(false)).unwrap_err();
     assert!(matches!(err, VmError::Placement(Placement::TwoCores, WorkloadKind::TcpRr)), "{err}");
+}
+
+#[test]
+fn seeds_in_wall_time_are_refused_before_anything_starts() {
+    let plan = Plan { seeds: 2, ..plan(&["routed"], Placement::OneCore, 1) };
+    let mut options = options(KernelSeries::V6_12, VmTime::Wall);
+    options.cache_dir = "/proc/nothing/can/be/made/here".into();
+    let err = vm::execute(&options, &plan, &mut |_| {}, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(err, VmError::Seeds), "{err}");
 }
 
 #[test]

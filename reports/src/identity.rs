@@ -88,6 +88,7 @@ impl Identity {
             ("kernel series", self.kernel_series.clone(), now.kernel_series.clone()),
             ("accelerator", self.accel.clone(), now.accel.clone()),
             ("QEMU arguments", self.qemu_args.join(" "), now.qemu_args.join(" ")),
+            ("seeds", self.plan.seeds.to_string(), now.plan.seeds.to_string()),
             ("kernel command line", self.cmdline.clone(), now.cmdline.clone()),
         ];
         let soft = [

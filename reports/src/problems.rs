@@ -23,8 +23,8 @@ pub fn of(samples: &Samples, runs: &[RunAnalysis<'_>]) -> Vec<String> {
         }
         if let Some(handicap) = &run.record.plan.handicap {
             found.push(format!(
-                "`{}` was slowed on purpose by {} iptables rules",
-                handicap.subject, handicap.rules
+                "`{}` was slowed on purpose (--handicap {0}={})",
+                handicap.subject, handicap.amount
             ));
         }
         found.extend(cells(run.record));

@@ -4,6 +4,7 @@
 mod synthetic;
 
 use std::fs;
+use std::path::Path;
 
 use netns_lab::plan::{Handicap, WorkloadKind};
 use netns_lab::record::{NotRun, RunRecord};
@@ -69,6 +70,59 @@ fn virtual_time_trips_on_more_than_its_band_of_each_workload() {
         assert!(!outcome.passed() && outcome.to_string().contains("FAIL: slower"));
         assert!(gate(&run(-band * 1.1), &baseline).unwrap().to_string().contains("faster: update baseline"));
     }
+}
+
+#[test]
+fn virtual_time_gives_our_agents_subjects_a_band_of_their_own() {
+    let ours = "ciliate-veth";
+    let run = |change: f64, workload| {
+        slowed(virtual_record(&["routed", "routed-again", "veth", ours], &[]), ours, workload, 1.0 + change)
+    };
+    let baseline = Baseline::from_run("vm-6.12-virtual-ciliate", &run(0.0, WorkloadKind::TcpRr)).unwrap();
+    for (workload, band) in [
+        (WorkloadKind::TcpRr, 0.02),
+        (WorkloadKind::UdpRr, 0.02),
+        (WorkloadKind::TcpCrr, 0.03),
+        (WorkloadKind::TcpStream, 0.03),
+    ] {
+        let is = |change: f64| verdicts(&run(change, workload), &baseline, ours, workload);
+        assert_eq!(is(band * 1.1), [Verdict::Slower, Verdict::Slower], "{workload}");
+        assert_eq!(is(band * 0.9), [Verdict::Unchanged, Verdict::Unchanged], "{workload}");
+        // What has no maps in its path keeps its own in the same run.
+        let beside = gate(&slowed(run(0.0, workload), "veth", workload, 1.0 + 0.006), &baseline).unwrap();
+        assert_eq!(beside.passed(), !matches!(workload, WorkloadKind::TcpRr | WorkloadKind::UdpRr));
+    }
+}
+
+#[test]
+fn the_committed_baselines_are_readable_and_cover_our_own_datapath_on_both_kernels() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines");
+    for kernel in ["6.1", "6.12"] {
+        let read = |class: &str| Baseline::read(&directory.join(format!("{class}.json"))).unwrap();
+        let (bare, ours) =
+            (read(&format!("vm-{kernel}-virtual")), read(&format!("vm-{kernel}-virtual-ciliate")));
+        for baseline in [&bare, &ours] {
+            assert_eq!((baseline.identity.kernel_series.as_str(), baseline.identity.plan.seeds), (kernel, 1));
+        }
+        let has = |subject: &str, workload| {
+            ours.entries.iter().any(|entry| entry.subject == subject && entry.workload == workload)
+        };
+        for subject in ["ciliate-veth", "ciliate-veth-policy"] {
+            assert!(WorkloadKind::ALL.into_iter().all(|workload| has(subject, workload)), "{subject}");
+        }
+        for subject in ["ciliate-service-1", "ciliate-service-packet-1"] {
+            assert!(has(subject, WorkloadKind::TcpCrr), "{subject}");
+        }
+    }
+}
+
+#[test]
+fn a_run_of_other_seeds_is_refused() {
+    let baseline = Baseline::from_run("vm-6.12-virtual", &emulated()).unwrap();
+    let mut run = emulated();
+    run.plan.seeds = 3;
+    let error = gate(&run, &baseline).unwrap_err().to_string();
+    assert!(error.contains("seeds: baseline `1`, this run `3`"), "{error}");
 }
 
 #[test]
@@ -142,7 +196,7 @@ fn runs_that_cannot_be_a_baseline_are_refused() {
     let baseline = Baseline::from_run("x", &emulated()).unwrap();
     assert!(matches!(gate(&interrupted, &baseline), Err(GateError::Interrupted)));
     let mut slowed = emulated();
-    slowed.plan.handicap = Some(Handicap { subject: "veth".to_owned(), rules: 50 });
+    slowed.plan.handicap = Some(Handicap { subject: "veth".to_owned(), amount: 50 });
     assert!(matches!(Baseline::from_run("x", &slowed), Err(GateError::Handicapped { .. })));
     let mut empty = emulated();
     empty.cells.clear();

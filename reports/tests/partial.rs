@@ -115,8 +115,8 @@ fn contradictions_are_named() {
     run.cells.iter_mut().for_each(|c| c.slices.truncate(3));
     says(run, "fewer than 6 rounds");
     let mut run = small();
-    run.plan.handicap = Some(Handicap { subject: "veth".to_owned(), rules: 50 });
-    says(run, "`veth` was slowed on purpose by 50 iptables rules");
+    run.plan.handicap = Some(Handicap { subject: "veth".to_owned(), amount: 50 });
+    says(run, "`veth` was slowed on purpose (--handicap veth=50)");
 }
 
 #[test]

@@ -64,14 +64,18 @@ pub struct Args {
     /// Kernels of the VM separated by commas: 6.1, 6.12 [default: 6.12]
     #[arg(long, value_name = "SERIES,…", value_delimiter = ',', value_parser = ["6.1", "6.12"])]
     pub vm_kernel: Vec<String>,
+    /// Boots of the VM in virtual time, each with other random numbers of its kernel's, pooled as one run [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub seeds: Option<u32>,
     /// Compare with this baseline and fail on a regression; what is run is taken from the baseline
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "suite", "subjects", "workloads", "cores", "quick", "smoke", "rounds", "executor", "vm_time", "vm_kernel"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "suite", "subjects", "workloads", "cores", "quick", "smoke", "rounds", "executor", "vm_time", "vm_kernel", "seeds"])]
     pub gate: Option<PathBuf>,
     /// Write this run's ratios as the new baseline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gate", "from", "handicap"])]
     pub update_baseline: Option<PathBuf>,
-    /// Slow a subject by so many iptables rules, to see the gate trip
-    #[arg(long, value_name = "SUBJECT=RULES", value_parser = handicap, conflicts_with = "from")]
+    /// Slow a subject, to see the gate trip: one with our agent by so many instructions for each packet, another by so
+    /// many iptables rules
+    #[arg(long, value_name = "SUBJECT=AMOUNT", value_parser = handicap, conflicts_with = "from")]
     pub handicap: Option<Handicap>,
     /// Leave out the comparison of the generator with netperf
     #[arg(long)]
@@ -160,10 +164,10 @@ fn placement(cores: &str) -> Result<Placement, String> {
 }
 
 fn handicap(text: &str) -> Result<Handicap, String> {
-    let (subject, rules) = text.split_once('=').ok_or("it is SUBJECT=RULES, for example bridge=20")?;
-    match rules.parse() {
-        Ok(rules @ 1..=10_000) => Ok(Handicap { subject: subject.into(), rules }),
-        _ => Err("RULES is a number from 1 to 10000".into()),
+    let (subject, amount) = text.split_once('=').ok_or("it is SUBJECT=AMOUNT, for example bridge=20")?;
+    match amount.parse() {
+        Ok(amount @ 1..=10_000) => Ok(Handicap { subject: subject.into(), amount }),
+        _ => Err("AMOUNT is a number from 1 to 10000".into()),
     }
 }
 
@@ -206,7 +210,7 @@ mod tests {
     #[test]
     fn impossible_options_are_refused_with_the_option_named() {
         assert!(refused(&["--cores", "3"]).contains("--cores"));
-        assert!(refused(&["--handicap", "bridge"]).contains("SUBJECT=RULES"));
+        assert!(refused(&["--handicap", "bridge"]).contains("SUBJECT=AMOUNT"));
         assert!(refused(&["--handicap", "bridge=0"]).contains("1 to 10000"));
         assert!(refused(&["--rounds", "0"]).contains("--rounds"));
         assert!(refused(&["--quick", "--smoke"]).contains("--smoke"));

@@ -246,6 +246,7 @@ mod tests {
                 self_check: None,
                 handicap: None,
                 agent: None,
+                seeds: 1,
             },
             environment: Environment::default(),
             subjects: Vec::new(),

@@ -33,10 +33,14 @@ pub enum Timing {
 /// # Errors
 /// An unknown name, with the names that are near it.
 pub fn subjects(asked: &[String], catalogue: &[String]) -> Result<Vec<String>> {
+    // `ciliate-veth-policy` is one subject, whatever others begin with its name.
     let in_series = |name: &str, series: &str| {
-        name.strip_prefix(series)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .is_some_and(|n| n.parse::<u32>().is_ok())
+        let a_subject = catalogue.iter().any(|known| known == series);
+        !a_subject
+            && name
+                .strip_prefix(series)
+                .and_then(|rest| rest.strip_prefix('-'))
+                .is_some_and(|n| n.parse::<u32>().is_ok())
     };
     for name in asked {
         if !catalogue.iter().any(|known| known == name || in_series(known, name)) {
@@ -89,6 +93,10 @@ pub fn plan(
     {
         bail!("--handicap: {:?} is not among the subjects of this run", handicap.subject);
     }
+    let seeds = args.seeds.unwrap_or(1);
+    if timing == Timing::Wall && seeds > 1 {
+        bail!("--seeds {seeds}: only virtual time has seeds; use --executor vm with --vm-time virtual");
+    }
     let kinds = if args.workloads.is_empty() { WorkloadKind::ALL.to_vec() } else { args.workloads.clone() };
     let mut phases = Vec::new();
     for placement in placements(args, timing)? {
@@ -98,7 +106,7 @@ pub fn plan(
         }
     }
     let agent = (timing == Timing::Wall).then(|| agent(args, &subjects)).flatten();
-    Ok(Plan { schema: SCHEMA, subjects, phases, self_check, handicap: args.handicap.clone(), agent })
+    Ok(Plan { schema: SCHEMA, subjects, phases, self_check, handicap: args.handicap.clone(), agent, seeds })
 }
 
 /// Our agent besides packets, where it is one of the subjects. Not in virtual time: what it waits for there is not what
@@ -206,6 +214,20 @@ mod tests {
         let chosen = subjects(&["calico-like".into()], &catalogue()).unwrap();
         assert_eq!(chosen, [BASELINE, BASELINE_AGAIN, "calico-like-0", "calico-like-100"]);
         assert_eq!(subjects(&[], &catalogue()).unwrap(), catalogue());
+    }
+
+    #[test]
+    fn a_subject_that_has_the_name_of_a_series_stands_for_itself_alone() {
+        let catalogue = [BASELINE, BASELINE_AGAIN, "policy", "policy-10000"].map(String::from);
+        assert_eq!(subjects(&["policy".into()], &catalogue).unwrap(), [BASELINE, BASELINE_AGAIN, "policy"]);
+    }
+
+    #[test]
+    fn seeds_are_of_virtual_time_alone() {
+        let plan_of = |timing| plan(&args(&["--seeds", "3"]), catalogue(), timing, None);
+        assert_eq!(plan_of(Timing::Virtual).unwrap().seeds, 3);
+        assert!(plan_of(Timing::Wall).unwrap_err().to_string().starts_with("--seeds 3"));
+        assert_eq!(plan(&args(&[]), catalogue(), Timing::Virtual, None).unwrap().seeds, 1);
     }
 
     #[test]

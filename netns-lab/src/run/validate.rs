@@ -18,6 +18,8 @@ const MAX_SERVICES: u64 = 60_000;
 const MAX_BACKENDS: u64 = 50;
 /// Most pods of the node on which our agent is measured: of its 256 addresses some are the node's own.
 const MAX_ENDPOINTS: u64 = 240;
+/// Boots of one plan.
+const SEEDS: u64 = 64;
 /// Rounds of one phase, and of the self-check.
 const ROUNDS: u32 = 1_000_000;
 
@@ -83,12 +85,13 @@ pub fn validate(plan: &Plan, known: &[String]) -> Result<(), PlanError> {
             in_range("agent.services.repetitions", services.repetitions.into(), 1, ROUNDS.into())?;
         }
     }
+    in_range("seeds", plan.seeds.into(), 1, SEEDS)?;
     if let Some(handicap) = &plan.handicap {
         if !plan.subjects.contains(&handicap.subject) {
             let problem = format!("{:?} is not among the subjects", handicap.subject);
             return Err(wrong("handicap.subject", problem));
         }
-        in_range("handicap.rules", handicap.rules.into(), 1, 100_000)?;
+        in_range("handicap.amount", handicap.amount.into(), 1, 100_000)?;
     }
     Ok(())
 }
@@ -135,6 +138,7 @@ mod tests {
             self_check: None,
             handicap: None,
             agent: None,
+            seeds: 1,
         }
     }
 
@@ -170,9 +174,11 @@ mod tests {
         assert_eq!(workload(datagram), "phases[0].workload.response_bytes");
         let check = SelfCheckPlan { netperf: "netperf".into(), netserver: "netserver".into(), rounds: 0 };
         assert_eq!(field_of(|p| p.self_check = Some(check)), "self_check.rounds");
-        let handicap = |subject: &str, rules| Some(Handicap { subject: subject.into(), rules });
+        assert_eq!(field_of(|p| p.seeds = 0), "seeds");
+        assert_eq!(field_of(|p| p.seeds = 65), "seeds");
+        let handicap = |subject: &str, amount| Some(Handicap { subject: subject.into(), amount });
         assert_eq!(field_of(|p| p.handicap = handicap("bridge", 1)), "handicap.subject");
-        assert_eq!(field_of(|p| p.handicap = handicap("veth", 0)), "handicap.rules");
+        assert_eq!(field_of(|p| p.handicap = handicap("veth", 0)), "handicap.amount");
         let agent = |endpoints, repetitions| Some(AgentPlan { endpoints, repetitions, services: None });
         assert_eq!(field_of(|p| p.agent = agent(1, 1)), "agent.endpoints");
         assert_eq!(field_of(|p| p.agent = agent(241, 1)), "agent.endpoints");

@@ -28,7 +28,7 @@ use crate::record::{Scale, SubjectInfo};
 use crate::rules::RulesError;
 
 pub use catalogue::catalogue;
-pub use handicap::{HandicapError, handicap};
+pub use handicap::{HandicapError, Handicapped, handicap};
 pub use reach::Unreachable;
 
 /// MTU of links between pods and nodes, bytes: Ethernet's.

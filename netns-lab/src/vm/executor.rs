@@ -16,6 +16,7 @@ use super::initramfs::{Entry, Initramfs};
 use super::kernel::{self, Kernel, KernelError, KernelSource};
 use super::message::{MODULES_DIR, Message, ORDERS_PATH, Orders, RunOrders, Task};
 use super::modules::{self, ModulesError};
+use super::pool::pool;
 use super::programs::{self, ProgramsError};
 use super::qemu::{self, Files, Qemu, QemuError, VmTime};
 use crate::agent;
@@ -100,6 +101,9 @@ pub enum VmError {
     /// The plan asks for what this machine cannot do.
     #[error("virtual time has one core: placement \"{0}\" of {1} cannot be measured in it")]
     Placement(Placement, crate::plan::WorkloadKind),
+    /// The plan asks for several boots, which is for virtual time.
+    #[error("seeds: real time has no two runs alike anyway, only virtual time has seeds: use 1")]
+    Seeds,
     /// KVM does not work here, and an emulated wall clock is no clock.
     #[error(
         "--vm-time wall needs working hardware virtualisation, use --vm-time virtual: a probe of KVM failed: {0}"
@@ -148,11 +152,34 @@ pub fn execute(
     if options.time == VmTime::Wall {
         machine.probe_kvm(stop)?;
     }
+    let mut records: Vec<RunRecord> = Vec::new();
+    for seed in 0..plan.seeds {
+        if plan.seeds > 1 {
+            on_event(VmEvent::Note(format!("boot {} of {}", seed + 1, plan.seeds)));
+        }
+        records.push(boot_with(&mut machine, options, plan, seed, on_event, stop)?);
+        if records.iter().any(|record| record.interrupted) {
+            break;
+        }
+    }
+    pool(records).ok_or(VmError::NoRecord)
+}
+
+/// One boot with one seed.
+fn boot_with(
+    machine: &mut MachineParts,
+    options: &VmOptions,
+    plan: &Plan,
+    seed: u32,
+    on_event: &mut dyn FnMut(VmEvent),
+    stop: &AtomicBool,
+) -> Result<RunRecord, VmError> {
     let environment = machine.environment(options.time);
     let task = Task::Run(Box::new(RunOrders { plan: plan.clone(), environment }));
     let (mut record, mut error) = (None, None);
     let mut progress = None;
-    let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
+    let boot = Start { time: options.time, task, seed, deadline: options.deadline };
+    let booted = machine.boot(boot, stop, &mut |message| match message {
         Message::Up(release) => {
             progress = Some(WallProgress::new(plan));
             on_event(VmEvent::Step(format!("guest is up on {release}")));
@@ -191,7 +218,8 @@ pub fn execute_scenarios(
     let mut machine = MachineParts::prepare(options, &subjects, on_event)?;
     let mut error = None;
     let task = Task::Scenarios(orders.to_vec());
-    let booted = machine.boot(options.time, task, options.deadline, stop, &mut |message| match message {
+    let boot = Start { time: options.time, task, seed: 0, deadline: options.deadline };
+    let booted = machine.boot(boot, stop, &mut |message| match message {
         Message::Up(release) => on_event(VmEvent::Step(format!("guest is up on {release}"))),
         Message::Note(note) => on_event(VmEvent::Note(note)),
         Message::Scenario(report) => on_report(*report),
@@ -205,6 +233,9 @@ pub fn execute_scenarios(
 }
 
 fn validate(time: VmTime, plan: &Plan) -> Result<(), VmError> {
+    if time == VmTime::Wall && plan.seeds > 1 {
+        return Err(VmError::Seeds);
+    }
     let two = plan.phases.iter().find(|phase| phase.placement == Placement::TwoCores);
     match (time, two) {
         (VmTime::Virtual, Some(phase)) => Err(VmError::Placement(phase.placement, phase.workload.kind)),
@@ -233,6 +264,15 @@ impl WallProgress {
         (progress.elapsed_s, progress.left_s) = self.estimate.seconds(u64::from(progress.round));
         Event::Progress(progress)
     }
+}
+
+/// What one boot is for.
+struct Start {
+    time: VmTime,
+    task: Task,
+    /// Of the guest kernel's random numbers, in virtual time.
+    seed: u32,
+    deadline: Duration,
 }
 
 /// All that a boot needs but its orders.
@@ -313,7 +353,8 @@ impl MachineParts {
         }
         let mut up = false;
         let mut on_message = |message| up |= matches!(message, Message::Up(_));
-        match self.boot(VmTime::Wall, Task::Hello, KVM_PROBE, stop, &mut on_message) {
+        let boot = Start { time: VmTime::Wall, task: Task::Hello, seed: 0, deadline: KVM_PROBE };
+        match self.boot(boot, stop, &mut on_message) {
             Ok(()) if up => Ok(()),
             Ok(()) => Err(VmError::NoKvm("the guest ended without a greeting".into())),
             Err(VmError::Boot(BootError::Interrupted)) => Err(VmError::Boot(BootError::Interrupted)),
@@ -324,12 +365,11 @@ impl MachineParts {
 
     fn boot(
         &mut self,
-        time: VmTime,
-        task: Task,
-        deadline: Duration,
+        start: Start,
         stop: &AtomicBool,
         on_message: &mut dyn FnMut(Message),
     ) -> Result<(), VmError> {
+        let Start { time, task, seed, deadline } = start;
         let dir = tempfile::tempdir_in(self.scratch.path()).map_err(|source| VmError::File {
             action: "create a directory in",
             path: self.scratch.path().to_owned(),
@@ -340,7 +380,7 @@ impl MachineParts {
             VmTime::Virtual => Clock::Virtual,
             VmTime::Wall => Clock::Wall,
         };
-        let orders = Orders { clock, modules: self.modules.clone(), task };
+        let orders = Orders { clock, modules: self.modules.clone(), seed, task };
         let write = |source| VmError::File { action: "write", path: initrd.clone(), source };
         let orders = serde_json::to_vec(&orders).map_err(|e| write(e.into()))?;
         self.tree.add(ORDERS_PATH, Entry::File { data: orders, executable: false });

@@ -83,7 +83,7 @@ fn bring_up() -> Result<Orders, GuestError> {
     let orders = fs::read(ORDERS_PATH).map_err(failed(format!("read {ORDERS_PATH}")))?;
     let orders: Orders = serde_json::from_slice(&orders).map_err(failed(format!("parse {ORDERS_PATH}")))?;
     if orders.clock == Clock::Virtual {
-        credit_fixed_entropy()?;
+        credit_fixed_entropy(orders.seed)?;
     }
     for module in &orders.modules {
         load_module(module)?;
@@ -120,9 +120,9 @@ fn mount_file_systems() -> Result<(), GuestError> {
     Ok(())
 }
 
-/// Gives the random number generator a fixed seed of full credit (`RNDADDENTROPY`, `random(4)`). Otherwise it seeds itself
+/// Gives the random number generator a seed that is the same in every run, of full credit (`RNDADDENTROPY`, `random(4)`). Otherwise it seeds itself
 /// from timing some time later, in the middle of the measurements.
-fn credit_fixed_entropy() -> Result<(), GuestError> {
+fn credit_fixed_entropy(seed: u32) -> Result<(), GuestError> {
     #[repr(C)]
     struct Pool {
         entropy_bits: libc::c_int,
@@ -134,12 +134,21 @@ fn credit_fixed_entropy() -> Result<(), GuestError> {
     let pool = Pool {
         entropy_bits: 8 * ENTROPY_BYTES as libc::c_int,
         size: ENTROPY_BYTES as libc::c_int,
-        bytes: std::array::from_fn(|i| (i as u8).wrapping_mul(151) ^ 0x5a),
+        bytes: entropy(seed),
     };
     let device = File::options().write(true).open("/dev/random").map_err(failed("open /dev/random"))?;
     // SAFETY: the request reads a `rand_pool_info`, which `pool` is, with `size` bytes after its two integers.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), RNDADDENTROPY, &raw const pool) };
     Errno::result(result).map(drop).map_err(failed("credit entropy"))
+}
+
+/// As good as any other bytes; another seed's are others in their first four.
+fn entropy(seed: u32) -> [u8; ENTROPY_BYTES] {
+    let mut bytes = std::array::from_fn(|i| (i as u8).wrapping_mul(151) ^ 0x5a);
+    for (byte, seed) in bytes.iter_mut().zip(seed.to_le_bytes()) {
+        *byte ^= seed;
+    }
+    bytes
 }
 
 fn load_module(file: &str) -> Result<(), GuestError> {

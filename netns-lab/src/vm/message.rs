@@ -35,6 +35,8 @@ pub struct Orders {
     pub clock: Clock,
     /// Files in [`MODULES_DIR`], in the order in which they are loaded.
     pub modules: Vec<String>,
+    /// Of the kernel's random numbers, in virtual time.
+    pub seed: u32,
     /// The task.
     pub task: Task,
 }

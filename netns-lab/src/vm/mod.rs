@@ -18,6 +18,7 @@ mod initramfs;
 mod kernel;
 mod message;
 mod modules;
+mod pool;
 mod programs;
 mod qemu;
 

@@ -76,6 +76,7 @@ pub fn plan(subjects: &[&str], rounds: u32) -> Plan {
         self_check: None,
         handicap: None,
         agent: None,
+        seeds: 1,
     }
 }
 
