@@ -7,13 +7,13 @@
 #include "delivery.h"
 #include "drop.h"
 #include "dsr.h"
-#include "forward.h"
 #include "lb.h"
 #include "masquerade.h"
 #include "nat.h"
 #include "packet.h"
 #include "reject.h"
 #include "service.h"
+#include "toobig.h"
 
 const volatile struct host_config host_config;
 const volatile struct lb_config lb_config;
@@ -261,6 +261,18 @@ static __always_inline bool has_options6(struct __sk_buff *skb)
 	return (void *)(ip + 1) > (void *)(long)skb->data_end || ip->nexthdr == IPPROTO_DSTOPTS;
 }
 
+/* Is a backend on another node asked with the client's address? */
+static __always_inline bool is_direct(__u8 protocol)
+{
+	return lb_config.dsr && dsr_is_spoken(protocol);
+}
+
+/* How many bytes of a packet that leaves say which frontend it was sent to. */
+static __always_inline __u32 words_said(const struct packet *packet, __u32 bytes)
+{
+	return packet->service && is_direct(packet->protocol) && dsr_is_told(packet) ? bytes : 0;
+}
+
 static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
 {
 	struct ct_entry *entry;
@@ -317,14 +329,14 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 	if (!packet->reverse) {
 		if (for_node(skb, FAMILY_V4))
 			return deliver_to_stack(skb, packet);
-		if (lb_config.dsr && dsr_is_spoken(key->protocol))
+		if (is_direct(key->protocol))
 			reason = dsr_is_told(packet) ? dsr_tell4(skb, packet) : 0;
 		else
 			reason = snat_service(skb, FAMILY_V4);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
-	return pass_on(skb, packet, FAMILY_V4);
+	return pass_on4(skb, packet, key, words_said(packet, sizeof(struct dsr4)), !is_direct(key->protocol));
 }
 
 static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key)
@@ -383,14 +395,14 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 	if (!packet->reverse) {
 		if (for_node(skb, FAMILY_V6))
 			return deliver_to_stack(skb, packet);
-		if (lb_config.dsr && dsr_is_spoken(key->protocol))
+		if (is_direct(key->protocol))
 			reason = dsr_is_told(packet) ? dsr_tell6(skb, packet) : 0;
 		else
 			reason = snat_service(skb, FAMILY_V6);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
-	return pass_on(skb, packet, FAMILY_V6);
+	return pass_on6(skb, packet, key, words_said(packet, sizeof(struct dsr6)));
 }
 
 /* From the network: at the ingress of a native device. */
@@ -463,6 +475,18 @@ static __always_inline int masquerade6(struct __sk_buff *skb, struct snat_packet
 	if (!is_pod_address6(addr) || is_pod_address6(addr + 4) || is_native6(addr + 4))
 		return 0;
 	reason = snat_parse6(skb, masked);
+	return reason ? reason : masquerade_out(skb, masked, to);
+}
+
+/* What the stack has fragmented on its way to a backend, which is asked in the node's name. As masquerade4. */
+static __always_inline int snat_piece4(struct __sk_buff *skb, struct snat_packet *masked, struct nat_end *to)
+{
+	int reason;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || !host_config.masq_ipv4)
+		return DROP_NO_CONFIGURATION;
+	to->addr[0] = host_config.masq_ipv4;
+	reason = snat_parse4(skb, masked);
 	return reason ? reason : masquerade_out(skb, masked, to);
 }
 
@@ -557,6 +581,11 @@ int to_netdev(struct __sk_buff *skb)
 		if (skb->mark == MARK_TRANSLATED) {
 			skb->mark = 0;
 			return TC_ACT_OK;
+		}
+		if (unlikely(skb->mark == MARK_PIECES)) {
+			skb->mark = 0;
+			reason = snat_piece4(skb, &masked, &to);
+			return unlikely(reason) ? drop_of_netdev(skb, reason, DIRECTION_EGRESS) : TC_ACT_OK;
 		}
 		service = host_answers(skb);
 		if (unlikely(service)) {
