@@ -69,13 +69,12 @@ impl Ground {
         Ok(self.world.netlink().add_route(&Route::onlink(IpNet::from(address), node, "eth0"))?)
     }
 
-    /// Makes the node's way to one of the world's addresses narrower: `mtu` bytes.
+    /// Makes the node's way to one of the world's IPv4 addresses narrower: `mtu` bytes.
     ///
     /// # Errors
     /// [`AgentError::Netlink`].
     pub fn narrow_way(&self, address: IpAddr, mtu: u32) -> Result<(), AgentError> {
-        let via: IpAddr = if address.is_ipv4() { NEIGHBOUR.into() } else { NEIGHBOUR6.into() };
-        let way = Route { mtu: Some(mtu), ..Route::onlink(IpNet::from(address), via, UPLINK) };
+        let way = Route { mtu: Some(mtu), ..Route::onlink(IpNet::from(address), NEIGHBOUR.into(), UPLINK) };
         self.node.netlink().add_route(&way)?;
         // A route's MTU is otherwise for what the node sends itself.
         Ok(self.node.set_sysctl("net/ipv4/ip_forward_use_pmtu", "1")?)

@@ -163,6 +163,11 @@ impl RawTopology {
         if let Some(address) = narrow.keys().find(|address| !world.contains(address)) {
             return Err(format!("`narrow` has {address}, which is not one of the `world`"));
         }
+        if let Some(address) = narrow.keys().find(|address| address.is_ipv6()) {
+            return Err(format!(
+                "`narrow` has {address}: an MTU of a route of IPv6 is for what the node sends itself"
+            ));
+        }
         for mtu in narrow.values() {
             within("narrow", (*mtu).into(), MTUS.0, MTUS.1)?;
         }

@@ -95,6 +95,7 @@ fn pods_are_of_one_subject_and_have_names_that_are_free() {
         ("  ipv6: true\n", "", "`ipv6`"),
         ("source: 192.0.2.10", "source: 192.0.2.11", "`world`"),
         ("narrow: {192.0.2.10", "narrow: {192.0.2.11", "not one of the `world`"),
+        ("narrow: {192.0.2.10", "narrow: {'fd40::1'", "is for what the node sends itself"),
         ("10: 1400", "10: 1279", "`narrow` must be between 1280 and 1500"),
         ("from: world, source", "from: client, source", "probes from world"),
         ("to: web, family: ipv6", "to: 192.0.2.10, family: ipv6", "`family`"),
