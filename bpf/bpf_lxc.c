@@ -4,7 +4,6 @@
 #include "kernel.h"
 #include "config.h"
 #include "endpoint.h"
-#include "forward.h"
 #include "lb.h"
 #include "nat.h"
 #include "runtime.h"
@@ -16,6 +15,7 @@
 #include "packet.h"
 #include "reject.h"
 #include "service.h"
+#include "toobig.h"
 
 const volatile struct lb_config lb_config;
 
@@ -77,7 +77,7 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 			return drop(skb, packet, reason);
 		/* The stack would not take it: it may say to be from an address of the node. */
 		if (!packet->to_lxc_id)
-			return pass_on(skb, packet, FAMILY_V4);
+			return pass_on4(skb, packet, &key, 0, false);
 	}
 	return deliver4(skb, packet, HOOK_CONTAINER);
 }
@@ -122,7 +122,7 @@ static __always_inline int container_ipv6(struct __sk_buff *skb, struct packet *
 			return drop(skb, packet, reason);
 		/* The stack would not take it: it may say to be from an address of the node. */
 		if (!packet->to_lxc_id)
-			return pass_on(skb, packet, FAMILY_V6);
+			return pass_on6(skb, packet, &key, 0);
 	}
 	return deliver6(skb, packet, HOOK_CONTAINER);
 }

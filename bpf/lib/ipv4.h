@@ -10,6 +10,7 @@
 #include "packet.h"
 #include "verdict.h"
 
+#define IP_DONT_FRAGMENT bpf_htons(0x4000)
 #define IP_MORE_FRAGMENTS bpf_htons(0x2000)
 #define IP_FRAGMENT_OFFSET bpf_htons(0x1fff)
 

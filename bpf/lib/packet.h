@@ -40,7 +40,7 @@ struct packet {
 	__u32 rule;
 	__u8 report; /* aggregation: this packet is worth a trace event */
 	__u8 dsr; /* from the network: it said which frontend it was sent to (dsr.h); to it: such a connection's answer */
-	__u8 pad[2];
+	__u16 mtu; /* of the way that the packet is too long for */
 	__u16 service; /* the frontend that it was sent to; its destination is the backend's already */
 	__u16 reverse; /* an answer or an error for whom began: the frontend whose address it must carry */
 	__u8 loopback; /* both ends of the connection are one pod */

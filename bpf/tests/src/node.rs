@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 use crate::keys::{any_key, key4, key6};
 use crate::packet::Packet;
-use crate::run::{test_run, test_run_summed, work};
+use crate::run::{test_run, test_run_segments, test_run_summed, work};
 use crate::setting::{Pod, UPLINK_MAC, devices, host_config, lb_config, lxc_config, pod};
 use crate::world::CIDR_IDENTITY;
 use crate::{Event, Family, Outcome, Verdict};
@@ -305,6 +305,11 @@ impl Node {
     /// From the network, as it is, by a device that sums what it receives.
     pub fn from_netdev_summed(&self, frame: &[u8]) -> Outcome {
         test_run_summed(&self.programs[1].program("from_netdev").unwrap(), self.uplink, frame)
+    }
+
+    /// From the network, as it is, several segments of so many bytes at once.
+    pub fn from_netdev_segments(&self, frame: &[u8], segment: u32) -> Outcome {
+        test_run_segments(&self.programs[1].program("from_netdev").unwrap(), self.uplink, frame, segment)
     }
 
     /// Out to the network.

@@ -47,6 +47,7 @@ pub struct Packet {
     fragment: Option<Fragment>,
     options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
+    whole: bool,
 }
 
 impl Packet {
@@ -64,6 +65,7 @@ impl Packet {
             fragment: None,
             options: Vec::new(),
             extensions: Vec::new(),
+            whole: false,
         }
     }
 
@@ -125,6 +127,19 @@ impl Packet {
         Self::icmp(from, to, message)
     }
 
+    /// An ICMP error about another packet: the way takes no more than so many bytes.
+    pub fn too_big(from: IpAddr, to: IpAddr, mtu: u16, about: &Self) -> Self {
+        let mut error = Self::error(from, to, if from.is_ipv4() { 3 } else { 2 }, about, Quoted::All);
+        error.transport[1] = if from.is_ipv4() { 4 } else { 0 };
+        error.transport[6..8].copy_from_slice(&mtu.to_be_bytes());
+        error
+    }
+
+    /// An IPv4 packet that nobody may fragment, as IPv6's all are.
+    pub fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
     /// With these Ethernet addresses.
     pub fn macs(mut self, source: [u8; 6], destination: [u8; 6]) -> Self {
         (self.source_mac, self.destination_mac) = (source, destination);
@@ -175,6 +190,12 @@ impl Packet {
         self
     }
 
+    /// With as many bytes at its end as make it this long, with its IP header.
+    pub fn of_length(self, length: usize) -> Self {
+        let more = length - self.ip_bytes().len();
+        self.with_data(&vec![7; more])
+    }
+
     /// A UDP datagram that says it has no checksum.
     pub fn without_checksum(mut self) -> Self {
         self.checksum_at = None;
@@ -206,6 +227,7 @@ impl Packet {
         let (id, offset) = self.fragment.as_ref().map_or((7, 0), |fragment| {
             (fragment.id as u16, fragment.offset | if fragment.more { 0x2000 } else { 0 })
         });
+        let offset = offset | if self.whole { 0x4000 } else { 0 };
         let mut header = vec![0x40 | (header_length / 4) as u8, 0];
         header.extend(length.to_be_bytes());
         header.extend(id.to_be_bytes());

@@ -14,6 +14,8 @@ const BUFFER_BYTES: usize = 2048;
 const MARK: usize = 2;
 const INGRESS_IFINDEX: usize = 9;
 const IFINDEX: usize = 10;
+const GSO_SEGS: usize = 41;
+const GSO_SIZE: usize = 44;
 const CONTEXT_WORDS: usize = 48;
 
 /// A device has summed the packet, and the kernel looks whether its sum is right afterwards (`CHECKSUM_COMPLETE`). Kernels
@@ -26,6 +28,16 @@ pub fn test_run_summed(program: &Program<'_>, ifindex: u32, frame: &[u8]) -> Out
         .or_else(
             |error| if error == Errno::EINVAL { run(program, ifindex, 0, frame, 1, 0) } else { Err(error) },
         )
+        .unwrap_or_else(|error| panic!("{:?} with {} bytes: {error}", program.name(), frame.len()))
+        .0
+}
+
+/// Gives a frame to a program once, as several segments of so many bytes that a device has put together.
+pub fn test_run_segments(program: &Program<'_>, ifindex: u32, frame: &[u8], segment: u32) -> Outcome {
+    let mut context = context(ifindex, 0);
+    context[GSO_SIZE] = segment;
+    context[GSO_SEGS] = (frame.len() as u32).div_ceil(segment);
+    run_in(context, program, frame, 1, 0)
         .unwrap_or_else(|error| panic!("{:?} with {} bytes: {error}", program.name(), frame.len()))
         .0
 }
@@ -45,10 +57,24 @@ fn run(
     repeat: u32,
     flags: u32,
 ) -> Result<(Outcome, u32), Errno> {
+    run_in(context(ifindex, mark), program, frame, repeat, flags)
+}
+
+fn context(ifindex: u32, mark: u32) -> [u32; CONTEXT_WORDS] {
     let mut context = [0_u32; CONTEXT_WORDS];
-    let mut after = [0_u32; CONTEXT_WORDS];
     context[MARK] = mark;
     (context[INGRESS_IFINDEX], context[IFINDEX]) = (ifindex, ifindex);
+    context
+}
+
+fn run_in(
+    context: [u32; CONTEXT_WORDS],
+    program: &Program<'_>,
+    frame: &[u8],
+    repeat: u32,
+    flags: u32,
+) -> Result<(Outcome, u32), Errno> {
+    let mut after = [0_u32; CONTEXT_WORDS];
     let mut buffer = vec![0_u8; BUFFER_BYTES];
     let mut options = libbpf_sys::bpf_test_run_opts {
         sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,

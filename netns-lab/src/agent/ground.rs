@@ -69,6 +69,17 @@ impl Ground {
         Ok(self.world.netlink().add_route(&Route::onlink(IpNet::from(address), node, "eth0"))?)
     }
 
+    /// Makes the node's way to one of the world's IPv4 addresses narrower: `mtu` bytes.
+    ///
+    /// # Errors
+    /// [`AgentError::Netlink`].
+    pub fn narrow_way(&self, address: IpAddr, mtu: u32) -> Result<(), AgentError> {
+        let way = Route { mtu: Some(mtu), ..Route::onlink(IpNet::from(address), NEIGHBOUR.into(), UPLINK) };
+        self.node.netlink().add_route(&way)?;
+        // A route's MTU is otherwise for what the node sends itself.
+        Ok(self.node.set_sysctl("net/ipv4/ip_forward_use_pmtu", "1")?)
+    }
+
     /// Gives the world another address.
     ///
     /// # Errors

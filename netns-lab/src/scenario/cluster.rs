@@ -54,6 +54,9 @@ impl Cluster {
         for address in &spec.world {
             ground.add_world_address(*address)?;
         }
+        for (address, mtu) in &spec.narrow {
+            ground.narrow_way(*address, *mtu)?;
+        }
         for address in &spec.routed_to_node {
             ground.route_to_node(*address)?;
         }

@@ -183,14 +183,14 @@ fn route(shot: &Shot) -> Result<(), ProbeError> {
     }
 }
 
-/// Whether an error is the word of an ICMP message or a reset.
+/// Whether an error is the word of an ICMP message or a reset. That a packet is too long is such a word too.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
     ) || matches!(
         error.raw_os_error(),
-        Some(libc::EACCES | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::ENONET)
+        Some(libc::EACCES | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::ENONET | libc::EMSGSIZE)
     )
 }
 

@@ -4,9 +4,7 @@
 use std::net::IpAddr;
 
 use bpf_tests::tcp_flags::{ACK, FIN, SYN};
-use bpf_tests::{
-    BOTH, Family, Hook, Node, Outcome, Packet, Quoted, Service, Verdict, any_key, on_node_configured,
-};
+use bpf_tests::{BOTH, Family, Node, Outcome, Packet, Quoted, Service, Verdict, any_key, on_node_configured};
 use maps::{ConntrackEntry, conntrack_flags};
 
 const TCP: u8 = 6;
@@ -357,21 +355,6 @@ fn without_direct_server_return_the_network_says_nothing_of_frontends() {
             });
         }
     }
-}
-
-#[test]
-fn a_packet_that_no_longer_fits_is_dropped_by_a_reason_of_its_own() {
-    each_first(&[UDP], |node, flow| {
-        let (plain, more) = if flow.family == Family::V4 { (32, 8) } else { (52, 24) };
-        let ask = |length: usize| {
-            let packet = flow.packet(flow.client, flow.frontend, 0).with_data(&vec![7; length - plain]);
-            let frame = node.frame(Hook::FromNetdev, packet);
-            node.run(Hook::FromNetdev, &frame, 1).0
-        };
-        expect_sent(&flow, &ask(1500 - more), &said(flow.frontend));
-        node.expect_drop(TOO_BIG, |_| ask(1500 - more + 1));
-        node.expect_drop(TOO_BIG, |_| ask(1500));
-    });
 }
 
 #[test]

@@ -6,10 +6,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
 
-use super::probe::{HOST, WORLD};
+use super::probe::{HOST, WORLD, within};
 
 /// The subject that pods of a scenario's own are built on.
 pub const CLUSTER_SUBJECT: &str = "ciliate-veth";
+
+/// What a way can be narrowed to, bytes: what IPv6 asks of every way, up to the wire's own.
+const MTUS: (u64, u64) = (1280, 1500);
 
 /// Pods of a scenario's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Cluster {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Addresses of machines beyond the node.
     pub world: Vec<IpAddr>,
+    /// Those of them whose way from the node takes no longer packets than so many bytes.
+    pub narrow: BTreeMap<IpAddr, u32>,
     /// Addresses that nobody has, and that the machines beyond the node send to the node.
     pub routed_to_node: Vec<IpAddr>,
     /// IPv6 beside IPv4.
@@ -70,6 +75,7 @@ struct RawTopology {
     pods: Option<BTreeMap<String, PodSpec>>,
     namespaces: Option<BTreeMap<String, BTreeMap<String, String>>>,
     world: Option<Vec<IpAddr>>,
+    narrow: Option<BTreeMap<IpAddr, u32>>,
     routed_to_node: Option<Vec<IpAddr>>,
     ipv6: Option<bool>,
     agent_flags: Option<Vec<String>>,
@@ -119,6 +125,7 @@ impl RawTopology {
             let given = [
                 ("namespaces", self.namespaces.is_some()),
                 ("world", self.world.is_some()),
+                ("narrow", self.narrow.is_some()),
                 ("routed_to_node", self.routed_to_node.is_some()),
                 ("ipv6", self.ipv6.is_some()),
                 ("agent_flags", self.agent_flags.is_some()),
@@ -152,10 +159,23 @@ impl RawTopology {
                 return Err(format!("`{field}` has {address}, but `ipv6` is not on"));
             }
         }
+        let narrow = self.narrow.unwrap_or_default();
+        if let Some(address) = narrow.keys().find(|address| !world.contains(address)) {
+            return Err(format!("`narrow` has {address}, which is not one of the `world`"));
+        }
+        if let Some(address) = narrow.keys().find(|address| address.is_ipv6()) {
+            return Err(format!(
+                "`narrow` has {address}: an MTU of a route of IPv6 is for what the node sends itself"
+            ));
+        }
+        for mtu in narrow.values() {
+            within("narrow", (*mtu).into(), MTUS.0, MTUS.1)?;
+        }
         Ok(Some(Cluster {
             pods,
             namespaces: self.namespaces.unwrap_or_default(),
             world,
+            narrow,
             routed_to_node,
             ipv6,
             agent_flags: self.agent_flags.unwrap_or_default(),

@@ -14,6 +14,7 @@ topology:
     web: {labels: {app: web}, namespace: shop, ports: {http: {port: 7001, protocol: TCP}}}
   namespaces: {shop: {team: a}}
   world: [192.0.2.10, 'fd40::1']
+  narrow: {192.0.2.10: 1400}
 listen: {tcp: [7001]}
 policies:
   deny: |
@@ -51,6 +52,7 @@ fn steps_are_read_in_their_order() {
     );
     assert_eq!(cluster.pods["web"].ports["http"].port, 7001);
     assert!(cluster.ipv6 && cluster.world.len() == 2 && cluster.namespaces["shop"]["team"] == "a");
+    assert_eq!(cluster.narrow[&std::net::IpAddr::from([192, 0, 2, 10])], 1400);
     assert!(scenario.policies["deny"].starts_with("apiVersion: cilium.io/v2\n"));
     let [Step::StartLoad(load), Step::KillAgent, .., Step::RestartAgent, Step::StopLoad(stop)] =
         &scenario.steps[..]
@@ -92,6 +94,9 @@ fn pods_are_of_one_subject_and_have_names_that_are_free() {
         ("    client: {", "    Client: {", "no name of a pod"),
         ("  ipv6: true\n", "", "`ipv6`"),
         ("source: 192.0.2.10", "source: 192.0.2.11", "`world`"),
+        ("narrow: {192.0.2.10", "narrow: {192.0.2.11", "not one of the `world`"),
+        ("narrow: {192.0.2.10", "narrow: {'fd40::1'", "is for what the node sends itself"),
+        ("10: 1400", "10: 1279", "`narrow` must be between 1280 and 1500"),
         ("from: world, source", "from: client, source", "probes from world"),
         ("to: web, family: ipv6", "to: 192.0.2.10, family: ipv6", "`family`"),
     ] {
