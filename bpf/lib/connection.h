@@ -29,6 +29,16 @@ static __always_inline bool packet_is_spoofed(const struct packet *packet, const
 	return hook == HOOK_NETDEV && (from_initiator ? entry->src_lxc_id : entry->dst_lxc_id);
 }
 
+/* Does a client of a frontend find that its server has begun? It has: after the entry of what the client began was gone, by speaking first.
+ * Answers are the server's packets only if the client is who began. Of TCP, and of what only the packet itself says, what was answered the
+ * other way stays: it is another connection. */
+static __always_inline bool ct_is_turned(const struct ct_entry *entry, const struct packet *packet)
+{
+	if (packet->shape == SHAPE_ERROR || ct_is_forward(entry, packet))
+		return false;
+	return !(entry->flags & CT_REPLY_SEEN) || (packet->service && packet->protocol != IPPROTO_TCP);
+}
+
 /* entry: the key's, or NULL. 0, or the reason of a drop; packet then knows where to go. */
 static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet, const struct ct_key4 *key,
 				    struct ct_entry *entry, enum hook hook)
@@ -41,6 +51,8 @@ static __always_inline int connect4(struct __sk_buff *skb, struct packet *packet
 				return DROP_CT_CANNOT_CREATE;
 			goto judge;
 		}
+		if (unlikely(packet->service | packet->dsr) && ct_is_turned(entry, packet))
+			goto judge;
 		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
 			if (ct_begins_anew(entry, packet))
 				goto judge;
@@ -72,6 +84,8 @@ static __always_inline int connect6(struct __sk_buff *skb, struct packet *packet
 				return DROP_CT_CANNOT_CREATE;
 			goto judge;
 		}
+		if (unlikely(packet->service | packet->dsr) && ct_is_turned(entry, packet))
+			goto judge;
 		if (unlikely(entry->epoch != packet->epoch) && ct_is_stale(entry, packet)) {
 			if (ct_begins_anew(entry, packet))
 				goto judge;

@@ -59,33 +59,41 @@ GLOBAL int service_begins(const struct packet *packet, struct service *service)
 	return service_store(service, &created) ? DROP_CT_INSERT : SERVICE_TRANSLATED;
 }
 
-/* The connection of the client's address and port with the backend, or NULL. */
-static __always_inline struct ct_entry *service_connection(const struct service *service)
+/* The connection of the client's address and port with the backend, or NULL. *by_client: that end began it. */
+static __always_inline struct ct_entry *service_connection(const struct service *service, bool *by_client)
 {
 	struct snat_key6 key = { .sport = service->client.port, .dport = service->to.port, .protocol = service->protocol };
+	struct ct_entry *entry;
 	bool swapped;
 
 	copy_ip6(key.saddr, service->client.addr);
 	copy_ip6(key.daddr, service->to.addr);
-	return snat_connection(&key, service->family, &swapped);
+	entry = snat_connection(&key, service->family, &swapped);
+	*by_client = entry && !!(entry->flags & CT_INITIATOR_IS_1) == swapped;
+	return entry;
 }
 
 /* Has the client's port a connection with this backend already, by another frontend or directly? What came there too would end it. Of
- * datagrams none is ended: each is answered by the way that the client took last. */
+ * datagrams none is ended: each is answered by the way that the client took last. What the backend began is one if it was answered:
+ * otherwise it has spoken first after the client's entry was gone (ct_is_turned). */
 GLOBAL int service_is_taken(const struct service *service)
 {
 	struct ct_entry *connection;
+	bool by_client;
 
 	if (!service || service->protocol != IPPROTO_TCP)
 		return false;
-	connection = service_connection(service);
-	return connection && ct_is_alive(connection) && !ct_is_closed(connection) && connection->rev_nat_index != service->id;
+	connection = service_connection(service, &by_client);
+	if (!connection || !ct_is_alive(connection) || ct_is_closed(connection))
+		return false;
+	return by_client ? connection->rev_nat_index != service->id : !!(connection->flags & CT_REPLY_SEEN);
 }
 
 /* Is the connection itself over? */
 static __always_inline bool service_is_closed(const struct service *service)
 {
-	struct ct_entry *connection = service_connection(service);
+	bool by_client;
+	struct ct_entry *connection = service_connection(service, &by_client);
 
 	return connection && (ct_is_closed(connection) || !ct_is_alive(connection));
 }

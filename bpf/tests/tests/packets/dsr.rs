@@ -18,7 +18,7 @@ const SERVER_PORT: u16 = 8080;
 type End = (IpAddr, u16);
 
 /// What the option's bytes are, apart from the programs' way of making them.
-fn said(frontend: End) -> Vec<u8> {
+pub fn said(frontend: End) -> Vec<u8> {
     let port = frontend.1.to_be_bytes();
     match frontend.0 {
         IpAddr::V4(address) => [&[0x9e, 8][..], &port, &address.octets()].concat(),

@@ -13,6 +13,7 @@ mod masquerade_errors;
 mod neighbours;
 mod node_ports;
 mod policy;
+mod server_first;
 mod service_details;
 mod services;
 mod too_big;
