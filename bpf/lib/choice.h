@@ -88,7 +88,7 @@ static __always_inline bool service_affine(struct service *service, struct lb_af
 	return true;
 }
 
-static __always_inline bool service_pick(struct service *service, struct lb_frontend *frontend)
+static __always_inline bool service_pick(struct service *service, const struct lb_frontend *frontend)
 {
 	__u32 number = lb_config.maglev ? service_hash(service) : bpf_get_prandom_u32();
 	int i;
@@ -101,9 +101,13 @@ static __always_inline bool service_pick(struct service *service, struct lb_fron
 	return false;
 }
 
-static __always_inline struct lb_frontend *service_frontend(const struct service *service, enum hook hook)
+/* Fills frontend with the row that the packet meets. False: there is none for it. The row is copied, and what belongs together in it in one
+ * word: its memory may be another's before all of it is read. */
+static __noinline bool service_frontend(const struct service *service, __u32 hook, struct lb_frontend *frontend)
 {
 	__u8 scope = hook == HOOK_CONTAINER ? LB_SCOPE_INTERNAL : LB_SCOPE_EXTERNAL;
+	struct lb_frontend *found;
+	__u64 words[2];
 	struct lb4_key key4 = {};
 	struct lb6_key key6 = {};
 
@@ -111,12 +115,19 @@ static __always_inline struct lb_frontend *service_frontend(const struct service
 		copy_ip6(key6.addr, service->frontend.addr);
 		key6.port = service->frontend.port;
 		key6.protocol = service->protocol;
-		return lb6_find(&key6, scope);
+		found = lb6_find(&key6, scope);
+	} else {
+		key4.addr = service->frontend.addr[0];
+		key4.port = service->frontend.port;
+		key4.protocol = service->protocol;
+		found = lb4_find(&key4, scope);
 	}
-	key4.addr = service->frontend.addr[0];
-	key4.port = service->frontend.port;
-	key4.protocol = service->protocol;
-	return lb4_find(&key4, scope);
+	if (!found)
+		return false;
+	words[0] = ((volatile __u64 *)found)[0];
+	words[1] = ((volatile __u64 *)found)[1];
+	__builtin_memcpy(frontend, words, sizeof(*frontend));
+	return hook == HOOK_CONTAINER || frontend->flags & LB_EXTERNAL;
 }
 
 /* Chooses who answers. SERVICE_NONE, SERVICE_TRANSLATED, or the reason of a drop. */
@@ -124,23 +135,22 @@ GLOBAL int service_choose(struct service *service, __u32 hook)
 {
 	struct lb_affinity_key client = {};
 	struct lb_affinity affinity = {};
-	struct lb_frontend *frontend;
+	struct lb_frontend frontend = {};
 	__u32 timeout;
 
 	if (!service)
 		return DROP_INVALID;
-	frontend = service_frontend(service, hook);
-	if (!frontend || (hook != HOOK_CONTAINER && !(frontend->flags & LB_EXTERNAL)))
+	if (!service_frontend(service, hook, &frontend))
 		return SERVICE_NONE;
-	service->id = frontend->id;
-	timeout = frontend->affinity_timeout_s;
+	service->id = frontend.id;
+	timeout = frontend.affinity_timeout_s;
 	if (timeout) {
 		copy_ip6(client.client, service->client.addr);
-		client.id = frontend->id;
+		client.id = frontend.id;
 		if (service_affine(service, &client, timeout))
 			return SERVICE_TRANSLATED;
 	}
-	if (!service_pick(service, frontend))
+	if (!service_pick(service, &frontend))
 		return DROP_NO_SERVICE;
 	if (timeout) {
 		affinity.last_used_s = clock_seconds();

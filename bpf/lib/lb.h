@@ -151,6 +151,11 @@ static __always_inline struct lb_frontend *lb4_find(struct lb4_key *key, __u8 sc
 	if (!frontend || scope == LB_SCOPE_EXTERNAL || !(frontend->flags & LB_TWO_SCOPES))
 		return frontend;
 	key->scope = scope;
+	frontend = bpf_map_lookup_elem(&cilium_lb4_services_v2, key);
+	if (frontend)
+		return frontend;
+	/* It went after its flag was read. */
+	key->scope = LB_SCOPE_EXTERNAL;
 	return bpf_map_lookup_elem(&cilium_lb4_services_v2, key);
 }
 
@@ -161,6 +166,11 @@ static __always_inline struct lb_frontend *lb6_find(struct lb6_key *key, __u8 sc
 	if (!frontend || scope == LB_SCOPE_EXTERNAL || !(frontend->flags & LB_TWO_SCOPES))
 		return frontend;
 	key->scope = scope;
+	frontend = bpf_map_lookup_elem(&cilium_lb6_services_v2, key);
+	if (frontend)
+		return frontend;
+	/* It went after its flag was read. */
+	key->scope = LB_SCOPE_EXTERNAL;
 	return bpf_map_lookup_elem(&cilium_lb6_services_v2, key);
 }
 

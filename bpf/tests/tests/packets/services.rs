@@ -484,6 +484,16 @@ fn pods_have_the_backends_of_their_scope() {
 }
 
 #[test]
+fn pods_whose_scope_goes_while_they_ask_have_the_backends_of_the_other() {
+    each(&[TCP, UDP, SCTP], |talk| {
+        let two_scopes = Service { flags: maps::lb_flags::TWO_SCOPES, ..talk.service };
+        talk.node.set_service(&two_scopes, &[70]);
+        talk.expect_asked(&talk.asks(SYN), talk.server);
+        expect_ends(&talk.answers(SYN | ACK), talk.service.at, talk.client);
+    });
+}
+
+#[test]
 fn sctp_to_another_port_is_dropped() {
     each(&[SCTP], |talk| {
         talk.node.set_backend(70, SCTP, (talk.server.0, 81));
