@@ -63,7 +63,7 @@ ABI_SIZE(struct ct_entry, 72);
 #define CT_DSR_INDEX 0xffff
 
 /* In the place of the counters of an entry with CT_SERVICE. rev_nat_index is the frontend's id, epoch counts removals of
- * backends (runtime_config.lb_epoch). addr: 4 words; an IPv4 address is the first. */
+ * backends and frontends (runtime_config.lb_epoch). addr: 4 words; an IPv4 address is the first. */
 struct ct_service {
 	__be32 addr[4];
 	__be16 port;

@@ -7,7 +7,7 @@
 struct runtime_config {
 	__u32 epoch; /* the agent adds one after each batch of changes to policy, ipcache or endpoints */
 	__u32 monitor; /* 0 nobody listens; otherwise 1 + aggregation level */
-	__u32 lb_epoch; /* the agent adds one after backends have gone */
+	__u32 lb_epoch; /* the agent adds one after backends or ids of frontends have gone */
 	__u32 lb_external; /* frontends that the network may reach: without any, its packets are not asked for services */
 };
 ABI_SIZE(struct runtime_config, 16);

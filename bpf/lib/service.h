@@ -73,6 +73,31 @@ static __always_inline struct ct_entry *service_connection(const struct service 
 	return entry;
 }
 
+#define OWNER_NONE 0
+#define OWNER_SAME 1
+#define OWNER_OTHER 2
+
+/* Whose a frontend's id is: nobody's any more, this frontend's, or another's, as is what has none. */
+static __noinline int service_owner(const struct service *service, __u32 id)
+{
+	struct lb4_reverse *reverse4;
+	struct lb6_reverse *reverse6;
+
+	if (!id || id == CT_DSR_INDEX)
+		return OWNER_OTHER;
+	if (service->family == FAMILY_V6) {
+		reverse6 = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &id);
+		if (!reverse6 || !reverse6->port)
+			return OWNER_NONE;
+		return reverse6->port == service->frontend.port && ip6_is_equal(reverse6->addr, service->frontend.addr) ? OWNER_SAME :
+															   OWNER_OTHER;
+	}
+	reverse4 = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &id);
+	if (!reverse4 || !reverse4->port)
+		return OWNER_NONE;
+	return reverse4->port == service->frontend.port && reverse4->addr == service->frontend.addr[0] ? OWNER_SAME : OWNER_OTHER;
+}
+
 /* Has the client's port a connection with this backend already, by another frontend or directly? What came there too would end it. Of
  * datagrams none is ended: each is answered by the way that the client took last. What the backend began is one if it was answered:
  * otherwise it has spoken first after the client's entry was gone (ct_is_turned). */
@@ -86,7 +111,9 @@ GLOBAL int service_is_taken(const struct service *service)
 	connection = service_connection(service, &by_client);
 	if (!connection || !ct_is_alive(connection) || ct_is_closed(connection))
 		return false;
-	return by_client ? connection->rev_nat_index != service->id : !!(connection->flags & CT_REPLY_SEEN);
+	if (!by_client)
+		return !!(connection->flags & CT_REPLY_SEEN);
+	return connection->rev_nat_index != service->id && service_owner(service, connection->rev_nat_index) == OWNER_OTHER;
 }
 
 /* Is the connection itself over? */
@@ -98,32 +125,56 @@ static __always_inline bool service_is_closed(const struct service *service)
 	return connection && (ct_is_closed(connection) || !ct_is_alive(connection));
 }
 
-/* May a connection go on to a backend that no service names any more? To a pod of this node, or the node, that is still there, if its
- * answers have a frontend to come from. */
+/* May a connection go on to a backend that no service names any more? To a pod of this node, or the node, that is still there. */
 static __noinline bool service_pod_remains(const struct service *service)
 {
 	struct endpoint_key key = { .family = service->family };
-	struct lb4_reverse *reverse4;
-	struct lb6_reverse *reverse6;
-	__u32 id = service->id;
 
 	copy_ip6(key.ip6, service->to.addr);
-	if (!bpf_map_lookup_elem(&cilium_lxc, &key))
-		return false;
-	if (service->family == FAMILY_V6) {
-		reverse6 = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &id);
-		return reverse6 && reverse6->port == service->frontend.port && ip6_is_equal(reverse6->addr, service->frontend.addr);
-	}
-	reverse4 = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &id);
-	return reverse4 && reverse4->port == service->frontend.port && reverse4->addr == service->frontend.addr[0];
+	return !!bpf_map_lookup_elem(&cilium_lxc, &key);
 }
 
-/* A packet after which the entry is not what it was, or the clock has ticked, or backends have gone. SERVICE_TRANSLATED: the entry
- * holds; SERVICE_ANEW; or the reason of a drop. service: with the entry's backend. */
-GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, const struct service *service)
+/* Is the entry's backend still there? */
+static __noinline bool service_backend_remains(const struct service *service)
+{
+	struct ct_service now = {};
+
+	return service_backend(&now, service->to.backend, service->family) && now.port == service->to.port &&
+	       ip6_is_equal(now.addr, service->to.addr);
+}
+
+/* Something has gone since the entry's epoch. Its backend, or its frontend's id, under which answers find their address? Of a connection
+ * that goes on, the frontend may have another id by now. Answers as service_settle. */
+GLOBAL int service_reviews(struct ct_entry *entry, const struct packet *packet, struct service *service)
+{
+	struct lb_frontend frontend = {};
+	bool backend, goes_on;
+
+	if (!entry || !packet || !service)
+		return DROP_INVALID;
+	goes_on = packet->shape || (service->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN);
+	backend = service_backend_remains(service);
+	if (backend && service_owner(service, service->id) == OWNER_SAME)
+		return SERVICE_TRANSLATED;
+	if (!goes_on)
+		return SERVICE_ANEW;
+	if (service->protocol != IPPROTO_TCP || (!backend && !service_pod_remains(service)))
+		return DROP_NO_SERVICE;
+	if (service_owner(service, service->id) == OWNER_SAME)
+		return SERVICE_TRANSLATED;
+	if (!service_frontend(service, packet->hook, &frontend))
+		return DROP_NO_SERVICE;
+	service->id = frontend.id;
+	entry->rev_nat_index = frontend.id;
+	return SERVICE_TRANSLATED;
+}
+
+/* A packet after which the entry is not what it was, or the clock has ticked, or backends or frontends have gone. SERVICE_TRANSLATED: the
+ * entry holds; SERVICE_ANEW; or the reason of a drop. service: with the entry's backend and id. */
+GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, struct service *service)
 {
 	bool opens;
-	struct ct_service now = {};
+	int answer;
 
 	if (!entry || !packet || !service)
 		return DROP_INVALID;
@@ -131,13 +182,9 @@ GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, c
 	if (!ct_is_alive(entry))
 		return packet->shape ? DROP_NO_SERVICE : SERVICE_ANEW;
 	if (entry->epoch != service->epoch) {
-		if (!service_backend(&now, service->to.backend, service->family) || now.port != service->to.port ||
-		    !ip6_is_equal(now.addr, service->to.addr)) {
-			if (!packet->shape && (opens || service->protocol != IPPROTO_TCP))
-				return SERVICE_ANEW;
-			if (service->protocol != IPPROTO_TCP || !service_pod_remains(service))
-				return DROP_NO_SERVICE;
-		}
+		answer = service_reviews(entry, packet, service);
+		if (answer != SERVICE_TRANSLATED)
+			return answer;
 		entry->epoch = service->epoch;
 	}
 	if (packet->shape)

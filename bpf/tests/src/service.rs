@@ -63,13 +63,17 @@ impl Node {
         }
     }
 
-    /// Takes a backend away, which is a new epoch of backends.
+    /// Takes a backend away, which is a new epoch of services.
     pub fn remove_backend(&self, id: u32, family: Family) {
         let gone = match family {
             Family::V4 => self.table::<u32, LbBackend4>(names::LB4_BACKENDS).remove(&id),
             Family::V6 => self.table::<u32, LbBackend6>(names::LB6_BACKENDS).remove(&id),
         };
         assert!(gone.unwrap(), "backend {id} was not there");
+        self.next_lb_epoch();
+    }
+
+    fn next_lb_epoch(&self) {
         let mut runtime = self.runtime.lookup(&0).unwrap().unwrap();
         runtime.lb_epoch += 1;
         self.runtime.insert(&0, &runtime).unwrap();
@@ -109,7 +113,7 @@ impl Node {
         }
     }
 
-    /// Takes a frontend away.
+    /// Takes a frontend away, which is a new epoch of services.
     pub fn remove_service(&self, service: &Service) {
         let Service { id, protocol, at: (address, port), scope, .. } = *service;
         let port = Be16::new(port);
@@ -124,6 +128,7 @@ impl Node {
             self.table::<_, LbFrontend>(names::LB6_SERVICES).remove(&key)
         };
         assert!(gone.unwrap(), "{service:?} was not there");
+        self.next_lb_epoch();
     }
 
     /// Which backend a client of a service had last.

@@ -34,12 +34,18 @@ impl Datapath {
         // All that is desired is in there, also what failed before.
         self.pending = Deltas::default();
         // Before backends go that nothing but these names.
-        let services = self.services.as_mut().map_or(Ok(()), Services::remove_strays);
+        let services = self.remove_stray_services();
         let mut failures = self.run(&deltas);
         for result in [services, self.remove_strays(desired), self.finish_migration()] {
             failures.extend(result.err().map(|error| Failure { row: Row::Node, reason: error.to_string() }));
         }
         failures
+    }
+
+    fn remove_stray_services(&mut self) -> Result<(), DatapathError> {
+        let removed = self.services.as_mut().map_or(Ok(false), Services::remove_strays);
+        // Some may have gone also when one was refused.
+        if matches!(removed, Ok(false)) { Ok(()) } else { self.bump_lb_epoch().and(removed.map(drop)) }
     }
 
     /// Programs of the agent before, which wrote to maps that were replaced, have all been replaced by now.

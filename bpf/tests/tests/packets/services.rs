@@ -327,18 +327,84 @@ fn a_slot_that_is_empty_for_a_moment_is_not_chosen() {
 
 #[test]
 fn a_frontend_that_is_gone_leaves_its_connections_to_tcp_and_no_datagrams() {
+    for other_names_backend in [false, true] {
+        each(&[TCP, UDP], |talk| {
+            talk.asks(SYN);
+            talk.asks(ACK);
+            talk.node.remove_service(&talk.service);
+            if !other_names_backend {
+                talk.node.remove_backend(70, talk.family);
+            }
+            let outcome = talk.asks(ACK);
+            if talk.protocol == TCP {
+                expect_reset(&outcome, talk.client, talk.service.at, [1, 0], RST);
+            } else {
+                assert_eq!((outcome.verdict, outcome.seen().to), (Verdict::Stack, talk.service.at.0));
+                assert_eq!(talk.entry().flags & conntrack_flags::SERVICE, 0);
+            }
+        });
+    }
+}
+
+/// The frontend has another id from now on, and names this backend. Another service still names the one from before.
+fn comes_again(talk: &Talk<'_>, backend: u32) {
+    talk.node.remove_service(&talk.service);
+    talk.node.set_service(&Service { id: 8, ..talk.service }, &[backend]);
+}
+
+#[test]
+fn a_connection_goes_on_by_the_frontends_new_id() {
+    each(&[TCP, UDP, SCTP], |talk| {
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        talk.asks(ACK);
+        comes_again(talk, 70);
+        talk.node.expect_drop(NO_SERVICE, |_| talk.answers(ACK));
+        for _ in 0..2 {
+            talk.expect_asked(&talk.asks(ACK), talk.server);
+            expect_ends(&talk.answers(ACK), talk.service.at, talk.client);
+        }
+        assert_eq!(talk.entry().rev_nat_index, 8);
+    });
+}
+
+#[test]
+fn datagrams_to_a_frontend_that_came_again_are_given_a_backend_anew_and_a_connection_keeps_its_own() {
+    each(&[TCP, UDP], |talk| {
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        talk.asks(ACK);
+        let other = (talk.node.b.ip(talk.family), 8081);
+        talk.node.set_backend(71, talk.protocol, other);
+        comes_again(talk, 71);
+        let now = if talk.protocol == TCP { talk.server } else { other };
+        talk.expect_asked(&talk.asks(ACK), now);
+        let answer = talk.packet(now, talk.client, ACK);
+        expect_ends(&talk.node.from_pod(&talk.node.b, answer), talk.service.at, talk.client);
+    });
+}
+
+#[test]
+fn a_client_of_a_frontend_that_came_again_begins_anew_on_the_same_port() {
+    each(&[TCP], |talk| {
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        talk.asks(ACK);
+        comes_again(talk, 70);
+        talk.expect_asked(&talk.asks(SYN), talk.server);
+        expect_ends(&talk.answers(SYN | ACK), talk.service.at, talk.client);
+    });
+}
+
+#[test]
+fn an_id_that_is_another_frontends_now_is_not_the_connections() {
     each(&[TCP, UDP], |talk| {
         talk.asks(SYN);
         talk.asks(ACK);
-        talk.node.remove_service(&talk.service);
-        talk.node.remove_backend(70, talk.family);
-        let outcome = talk.asks(ACK);
-        if talk.protocol == TCP {
-            expect_reset(&outcome, talk.client, talk.service.at, [1, 0], RST);
-        } else {
-            assert_eq!((outcome.verdict, outcome.seen().to), (Verdict::Stack, talk.service.at.0));
-            assert_eq!(talk.entry().flags & conntrack_flags::SERVICE, 0);
-        }
+        comes_again(talk, 70);
+        talk.node.set_service(&Service::new(7, talk.protocol, (talk.service.at.0, 81)), &[70]);
+        talk.expect_asked(&talk.asks(ACK), talk.server);
+        expect_ends(&talk.answers(ACK), talk.service.at, talk.client);
     });
 }
 

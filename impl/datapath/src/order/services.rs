@@ -132,7 +132,7 @@ pub fn plan_services(deltas: &Deltas, present: &impl PresentServices, writes: &m
     if after > before {
         writes.push(Write::LbExternal(after));
     }
-    let gone = !plan.gone_backends.is_empty() || plan.moved;
+    let gone = !plan.gone_backends.is_empty() || !plan.gone_reverse.is_empty() || plan.moved;
     for phase in [
         plan.displaced,
         plan.backends,
@@ -210,7 +210,9 @@ impl Plan {
             self.abandon(frontend, before, ids, present);
         }
         let there = present.slots(id);
-        if present.reverse_nat(id, frontend.address.is_ipv6()) != Some(frontend.socket()) {
+        let answers = present.reverse_nat(id, frontend.address.is_ipv6());
+        if answers != Some(frontend.socket()) {
+            self.moved |= answers.is_some();
             self.reverse.push(Write::ReverseNat(id, frontend.socket()));
         }
         self.slots.extend(changed_slots(wanted, there).map(|(slot, backend)| Write::Slot(id, slot, backend)));

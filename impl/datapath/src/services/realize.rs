@@ -33,7 +33,7 @@ impl Datapath {
         }
     }
 
-    fn bump_lb_epoch(&self) -> Result<(), DatapathError> {
+    pub(crate) fn bump_lb_epoch(&self) -> Result<(), DatapathError> {
         self.change_runtime(|runtime| RuntimeConfig { lb_epoch: runtime.lb_epoch.wrapping_add(1), ..runtime })
     }
 

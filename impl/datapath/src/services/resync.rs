@@ -17,18 +17,23 @@ impl Services {
         deltas.backends.removals = backends.copied().collect::<BTreeSet<_>>().into_iter().collect();
     }
 
-    /// Removes what belongs to no frontend: what an agent that died had written for one, or not yet removed.
+    /// Removes what belongs to no frontend: what an agent that died had written for one, or not yet removed. Returns whether connections may
+    /// remember any of it.
     ///
     /// # Errors
     /// [`DatapathError::Services`], [`DatapathError::Map`].
-    pub fn remove_strays(&mut self) -> Result<(), DatapathError> {
+    pub fn remove_strays(&mut self) -> Result<bool, DatapathError> {
         self.tables.remove_strangers()?;
         let with_slots: BTreeSet<u16> = self.known.ids_with_slots().into_iter().collect();
         let mut refused = self.trim(&with_slots);
+        let mut remembered = false;
         for ipv6 in [false, true] {
             let ids = self.known.ids_with_reverse(ipv6);
+            let before = ids.len();
             refused.append(&mut self.clear_reverse(ids, ipv6));
+            remembered |= self.known.ids_with_reverse(ipv6).len() < before;
         }
-        refused.into_iter().next().map_or(Ok(()), |(id, reason)| Err(DatapathError::Services { id, reason }))
+        let refused = refused.into_iter().next();
+        refused.map_or(Ok(remembered), |(id, reason)| Err(DatapathError::Services { id, reason }))
     }
 }

@@ -32,7 +32,7 @@ struct Kernel {
     /// Clients of a frontend's id that had a backend: every one that they could have had.
     affinity: BTreeSet<(u16, u32)>,
     epoch: u32,
-    /// A backend went since the last epoch.
+    /// A backend went since the last epoch, or the address that answers carry.
     stale: bool,
 }
 
@@ -93,13 +93,18 @@ impl Kernel {
                 let before = self.backends.insert((*id, address.address.is_ipv6()), *address);
                 self.stale |= before.is_some_and(|before| before != *address);
             }
-            Write::ReverseNat(id, socket) => drop(self.reverse.insert((*id, socket.is_ipv6()), *socket)),
+            Write::ReverseNat(id, socket) => {
+                let before = self.reverse.insert((*id, socket.is_ipv6()), *socket);
+                self.stale |= before.is_some_and(|before| before != *socket);
+            }
             Write::Slot(id, slot, backend) => self.set_slot(*id, *slot, *backend),
             Write::Frontend(frontend, row) => drop(self.frontends.insert(*frontend, *row)),
             Write::RemoveFrontend(frontend) => drop(self.frontends.remove(frontend)),
             Write::ForgetAffinity(id, backend) => drop(self.affinity.remove(&(*id, *backend))),
             Write::RemoveSlot(id, slot) => self.set_slot(*id, *slot, 0),
-            Write::RemoveReverseNat(id, ipv6) => drop(self.reverse.remove(&(*id, *ipv6))),
+            Write::RemoveReverseNat(id, ipv6) => {
+                self.stale |= self.reverse.remove(&(*id, *ipv6)).is_some();
+            }
             Write::RemoveBackend(id, address) => {
                 self.stale |= self.backends.remove(&(*id, address.address.is_ipv6())).is_some();
             }
@@ -275,7 +280,7 @@ fn add(
 
 /// After the last write all is as if it had been written from nothing.
 fn is_as_new(mut kernel: Kernel, world: &World) {
-    assert!(!kernel.stale, "a backend is remembered that went");
+    assert!(!kernel.stale, "a backend or a frontend is remembered that went");
     let mut fresh = realized(world);
     assert_eq!(
         kernel.affinity.difference(&fresh.affinity).next(),
