@@ -235,7 +235,7 @@ static __always_inline __u32 ct_lifetime(const struct ct_entry *entry, __u8 prot
  * (dead, closed and opened again, opened from the other end, an echo asked where answers were expected).
  * Two CPUs may write flags at once and one may lose a bit: the entry then lives as long as an open connection, until its
  * lifetime ends or the LRU takes it. */
-GLOBAL int ct_settle(struct ct_entry *entry, const struct packet *packet, bool forward)
+GLOBAL int ct_settle(struct ct_entry *entry, struct packet *packet, bool forward)
 {
 	__u32 now = clock_seconds();
 	__u32 lifetime;
@@ -260,8 +260,10 @@ GLOBAL int ct_settle(struct ct_entry *entry, const struct packet *packet, bool f
 		entry->flags |= forward ? CT_TX_CLOSING : CT_RX_CLOSING;
 	if (packet->protocol == IPPROTO_TCP && !(tcp_flags & TCP_SYN))
 		entry->flags |= CT_SEEN_NON_SYN;
-	if (!forward)
+	if (!forward) {
 		entry->flags |= CT_REPLY_SEEN;
+		packet->heard = ct_is_closed(entry) ? HEARD_CLOSED : HEARD_OPEN;
+	}
 
 	lifetime = now + ct_lifetime(entry, packet->protocol);
 	/* What a closed connection's last packets say does not keep it. */
@@ -272,7 +274,7 @@ GLOBAL int ct_settle(struct ct_entry *entry, const struct packet *packet, bool f
 }
 
 /* The fast path: what the packet is to the entry, CT_NEW if nothing. Writes no more than it must. */
-static __always_inline enum ct_status ct_advance(struct ct_entry *entry, const struct packet *packet, __u32 length)
+static __always_inline enum ct_status ct_advance(struct ct_entry *entry, struct packet *packet, __u32 length)
 {
 	bool forward = ct_is_forward(entry, packet);
 	__u8 seen = forward ? entry->tx_flags_seen : entry->rx_flags_seen;

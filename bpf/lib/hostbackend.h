@@ -25,6 +25,10 @@ GLOBAL int host_answers4(struct __sk_buff *skb)
 	if (!entry || !entry->rev_nat_index || ct_is_service(entry) ||
 	    ct_is_forward(entry, &packet) != (packet.shape == SHAPE_ERROR) || ct_advance(entry, &packet, skb->len) == CT_NEW)
 		return 0;
+	if (unlikely(packet.heard)) {
+		packet.reverse = entry->rev_nat_index;
+		service_heard4(&packet, &key);
+	}
 	return entry->rev_nat_index;
 }
 
@@ -40,6 +44,10 @@ GLOBAL int host_answers6(struct __sk_buff *skb)
 	if (!entry || !entry->rev_nat_index || ct_is_service(entry) ||
 	    ct_is_forward(entry, &packet) != (packet.shape == SHAPE_ERROR) || ct_advance(entry, &packet, skb->len) == CT_NEW)
 		return 0;
+	if (unlikely(packet.heard)) {
+		packet.reverse = entry->rev_nat_index;
+		service_heard6(&packet, &key);
+	}
 	return entry->rev_nat_index;
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernel.h"
 #include "drop.h"
+#include "heard.h"
 #include "lb.h"
 #include "packet.h"
 #include "rewrite.h"
@@ -126,12 +127,6 @@ static __always_inline int nat6(struct __sk_buff *skb, const struct nat_end *to,
 	return unlikely(reason == NAT_SLOW) ? nat_slow(skb, to, FAMILY_V6, direction) : reason;
 }
 
-/* Is the key's end [1] the initiator's, when the packet is for that one? */
-static __always_inline bool initiator_is_1(const struct packet *packet)
-{
-	return packet->shape == SHAPE_ERROR ? packet->swapped : !packet->swapped;
-}
-
 /* Where a pod reaches itself, the client is the loopback address, in whose place comes the pod's own again. Both ends are read before
  * one is chosen: clang would else choose by an operation on pointers. */
 GLOBAL int loopback_end4(const struct packet *packet, const struct ct_key4 *key, struct nat_end *end)
@@ -170,28 +165,6 @@ GLOBAL int loopback_end6(const struct packet *packet, const struct ct_key6 *key,
 	else
 		copy_ip6(end->addr, key->addr[1]);
 	return 0;
-}
-
-/* The address that answers carry. False: there is no such frontend any more. */
-static __always_inline bool frontend_end(__u32 id, __u8 family, struct nat_end *end)
-{
-	struct lb4_reverse *frontend4;
-	struct lb6_reverse *frontend6;
-
-	if (family == FAMILY_V6) {
-		frontend6 = bpf_map_lookup_elem(&cilium_lb6_reverse_nat_v2, &id);
-		if (!frontend6 || !frontend6->port)
-			return false;
-		copy_ip6(end->addr, frontend6->addr);
-		end->port = frontend6->port;
-	} else {
-		frontend4 = bpf_map_lookup_elem(&cilium_lb4_reverse_nat_v2, &id);
-		if (!frontend4 || !frontend4->port)
-			return false;
-		end->addr[0] = frontend4->addr;
-		end->port = frontend4->port;
-	}
-	return true;
 }
 
 /* The frontend of another node in whose name a pod answers this client. 0 or the reason of a drop. */
@@ -275,8 +248,11 @@ GLOBAL int reverse4(struct __sk_buff *skb, const struct packet *packet, const st
 		reason = dsr_end4(packet, key, &end);
 		if (reason)
 			return reason;
-	} else if (!frontend_end(packet->reverse, FAMILY_V4, &end)) {
-		return DROP_NO_SERVICE;
+	} else {
+		if (!frontend_end(packet->reverse, FAMILY_V4, &end))
+			return DROP_NO_SERVICE;
+		if (unlikely(packet->heard))
+			service_heard4(packet, key);
 	}
 	reason = nat4(skb, &end, SNAT_OUT);
 	if (reason || likely(!packet->loopback))
@@ -296,8 +272,11 @@ GLOBAL int reverse6(struct __sk_buff *skb, const struct packet *packet, const st
 		reason = dsr_end6(packet, key, &end);
 		if (reason)
 			return reason;
-	} else if (!frontend_end(packet->reverse, FAMILY_V6, &end)) {
-		return DROP_NO_SERVICE;
+	} else {
+		if (!frontend_end(packet->reverse, FAMILY_V6, &end))
+			return DROP_NO_SERVICE;
+		if (unlikely(packet->heard))
+			service_heard6(packet, key);
 	}
 	reason = nat6(skb, &end, SNAT_OUT);
 	if (reason || likely(!packet->loopback))

@@ -17,6 +17,13 @@ enum shape {
 	SHAPE_ERROR, /* ICMP error: the tuple is that of the packet that it is about */
 };
 
+/* What an answer says of a connection by way of a frontend, whose entry only the client's packets find otherwise. */
+enum heard {
+	HEARD_NOTHING = 0, /* that was not said before in this tick */
+	HEARD_OPEN,
+	HEARD_CLOSED,
+};
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -38,7 +45,8 @@ struct packet {
 	__u16 from_lxc_id;
 	__u16 to_lxc_id;
 	__u32 rule;
-	__u8 report; /* aggregation: this packet is worth a trace event */
+	__u8 report : 1; /* aggregation: this packet is worth a trace event */
+	__u8 heard : 2; /* enum heard */
 	__u8 dsr; /* from the network: it said which frontend it was sent to (dsr.h); to it: such a connection's answer */
 	__u16 mtu; /* of the way that the packet is too long for */
 	__u16 service; /* the frontend that it was sent to; its destination is the backend's already */

@@ -12,9 +12,6 @@
 #include "runtime.h"
 #include "snat.h"
 
-/* After a client's FIN, as long as nothing more is heard of it. */
-#define SERVICE_LIFETIME_CLOSING 60
-
 static __noinline long service_store(const struct service *service, const struct ct_entry *entry)
 {
 	struct ct_key4 key4 = {};
@@ -169,11 +166,20 @@ GLOBAL int service_reviews(struct ct_entry *entry, const struct packet *packet, 
 	return SERVICE_TRANSLATED;
 }
 
+/* Has the client, which has said that it ends, nothing more to wait for? What a backend elsewhere returns directly, nobody hears here. */
+static __noinline bool service_ends(const struct service *service)
+{
+	bool by_client;
+	struct ct_entry *connection = service_connection(service, &by_client);
+
+	return !connection || connection->flags & CT_RX_CLOSING || (lb_config.dsr && !connection->dst_lxc_id);
+}
+
 /* A packet after which the entry is not what it was, or the clock has ticked, or backends or frontends have gone. SERVICE_TRANSLATED: the
  * entry holds; SERVICE_ANEW; or the reason of a drop. service: with the entry's backend and id. */
 GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, struct service *service)
 {
-	bool opens;
+	bool opens, ends;
 	int answer;
 
 	if (!entry || !packet || !service)
@@ -195,8 +201,8 @@ GLOBAL int service_settle(struct ct_entry *entry, const struct packet *packet, s
 		entry->flags |= CT_TX_CLOSING;
 	if (service->protocol == IPPROTO_TCP && !(packet->tcp_flags & TCP_SYN))
 		entry->flags |= CT_SEEN_NON_SYN;
-	entry->lifetime = clock_seconds() +
-			  (entry->flags & CT_TX_CLOSING ? SERVICE_LIFETIME_CLOSING : ct_lifetime(entry, service->protocol));
+	ends = entry->flags & CT_TX_CLOSING && (packet->tcp_flags & TCP_RST || service_ends(service));
+	entry->lifetime = clock_seconds() + (ends ? SERVICE_LIFETIME_CLOSING : ct_lifetime(entry, service->protocol));
 	entry->tick = clock_tick();
 	return SERVICE_TRANSLATED;
 }

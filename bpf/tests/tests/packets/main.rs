@@ -7,6 +7,7 @@ mod denial;
 mod dsr;
 mod events;
 mod fragments;
+mod heard;
 mod icmp;
 mod masquerade;
 mod masquerade_errors;

@@ -64,16 +64,16 @@ impl<'a> Talk<'a> {
         self.node.connection(self.protocol, self.client, self.service.at).expect("the frontend has an entry")
     }
 
-    fn expect_asked(&self, outcome: &Outcome, server: End) {
+    pub fn expect_asked(&self, outcome: &Outcome, server: End) {
         expect_ends(outcome, self.client, server);
         assert_eq!(outcome.seen().hops, 63);
     }
 
-    fn change(&self, change: impl FnOnce(&mut ConntrackEntry)) {
+    pub fn change(&self, change: impl FnOnce(&mut ConntrackEntry)) {
         self.node.change_connection(self.protocol, self.client, self.service.at, change);
     }
 
-    fn expect_lifetime(&self, seconds: u32) {
+    pub fn expect_lifetime(&self, seconds: u32) {
         let left = self.entry().lifetime - now_s();
         assert!((seconds - 5..=seconds).contains(&left), "{left} seconds left, not {seconds}");
     }
@@ -424,7 +424,10 @@ fn lifetimes_follow_the_client() {
         talk.expect_lifetime(60);
         talk.asks(ACK);
         talk.expect_lifetime(21_600);
+        // The server may have more to say than the client.
         talk.asks(FIN | ACK);
+        talk.expect_lifetime(21_600);
+        talk.answers(FIN | ACK);
         talk.expect_lifetime(60);
         talk.change(|entry| (entry.lifetime, entry.tick) = (now_s() + 5, entry.tick - 1));
         talk.asks(ACK);
