@@ -125,6 +125,10 @@ static __always_inline void packet_reads_service(struct packet *packet, struct c
 		if (lb_config.dsr)
 			packet->dsr = !!(entry->flags & CT_DSR);
 	} else if (entry->rev_nat_index != packet->service && packet->shape != SHAPE_ERROR) {
+		/* Of TCP the way is kept that came first. That of two frontends is seen to before (service_is_taken): here another is the same
+		 * frontend, with another id by now. */
+		if (packet->protocol == IPPROTO_TCP && !packet->service && !packet->dsr && !ct_is_closed(entry))
+			return;
 		if (lb_config.dsr && entry->flags & CT_DSR) {
 			/* Of TCP, only the packet that opens says it. */
 			if (packet->dsr || (packet->protocol == IPPROTO_TCP && entry->flags & CT_SEEN_NON_SYN))

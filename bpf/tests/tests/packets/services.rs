@@ -138,6 +138,26 @@ fn a_backend_is_reached_without_its_service_as_before() {
 }
 
 #[test]
+fn a_connection_is_not_ended_by_one_that_goes_to_its_backend_directly() {
+    each(&[TCP, UDP], |talk| {
+        let direct = |flags| talk.node.from_pod(&talk.node.a, talk.packet(talk.client, talk.server, flags));
+        talk.asks(SYN);
+        talk.answers(SYN | ACK);
+        talk.asks(ACK);
+        direct(SYN);
+        if talk.protocol == UDP {
+            return expect_ends(&talk.answers(0), talk.server, talk.client);
+        }
+        expect_ends(&talk.answers(ACK), talk.service.at, talk.client);
+        talk.expect_asked(&talk.asks(ACK), talk.server);
+        // Once that is over, the port is free.
+        talk.asks(RST);
+        talk.expect_asked(&direct(SYN), talk.server);
+        expect_ends(&talk.answers(SYN | ACK), talk.server, talk.client);
+    });
+}
+
+#[test]
 fn a_port_that_is_no_frontends_is_the_stacks() {
     each(&[TCP, UDP], |talk| {
         let others =
