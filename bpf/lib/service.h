@@ -56,6 +56,18 @@ GLOBAL int service_begins(const struct packet *packet, struct service *service)
 	return service_store(service, &created) ? DROP_CT_INSERT : SERVICE_TRANSLATED;
 }
 
+static __noinline void service_loopback(__u8 family, __be32 *addr)
+{
+	int i;
+
+	if (family == FAMILY_V4) {
+		addr[0] = lb_config.loopback4;
+		return;
+	}
+	for (i = 0; i < 4; i++)
+		addr[i] = lb_config.loopback6[i];
+}
+
 /* The connection of the client's address and port with the backend, or NULL. *by_client: that end began it. */
 static __always_inline struct ct_entry *service_connection(const struct service *service, bool *by_client)
 {
@@ -65,6 +77,9 @@ static __always_inline struct ct_entry *service_connection(const struct service 
 
 	copy_ip6(key.saddr, service->client.addr);
 	copy_ip6(key.daddr, service->to.addr);
+	/* A pod that reaches itself is asked by the loopback address. */
+	if (unlikely(ip6_is_equal(key.saddr, key.daddr)))
+		service_loopback(service->family, key.saddr);
 	entry = snat_connection(&key, service->family, &swapped);
 	*by_client = entry && !!(entry->flags & CT_INITIATOR_IS_1) == swapped;
 	return entry;

@@ -556,6 +556,31 @@ fn a_pod_reaches_itself_through_a_service_whatever_its_policy() {
 }
 
 #[test]
+fn a_pod_that_reaches_itself_has_one_connection_from_one_port() {
+    each(&[TCP], |talk| {
+        let server = (talk.node.a.ip(talk.family), 8080);
+        talk.node.set_backend(70, TCP, server);
+        let client = (talk.family.loopback(), talk.client.1);
+        let answers = |flags| talk.node.from_pod(&talk.node.a, talk.packet(server, client, flags));
+        talk.asks(SYN);
+        answers(SYN | ACK);
+        talk.asks(ACK);
+        let second = Service::new(8, TCP, (talk.service.at.0, 81));
+        talk.node.set_service(&second, &[70]);
+        let asks_second = || talk.node.from_pod(&talk.node.a, talk.packet(talk.client, second.at, SYN));
+        talk.node.expect_drop(CANNOT_CREATE, |_| asks_second());
+        expect_ends(&answers(ACK), talk.service.at, talk.client);
+        // The pod's answer ends it: the client is given a backend anew, and the second frontend is open to it.
+        answers(RST);
+        expect_ends(&asks_second(), client, server);
+        talk.node.set_service(&talk.service, &[71]);
+        talk.node.set_backend(71, TCP, talk.server);
+        answers(RST);
+        expect_ends(&talk.asks(SYN), talk.client, talk.server);
+    });
+}
+
+#[test]
 fn pods_have_the_backends_of_their_scope() {
     each(&[TCP], |talk| {
         let inner = (talk.node.b.ip(talk.family), 8081);
