@@ -11,7 +11,7 @@ pub struct RuntimeConfig {
     pub epoch: u32,
     /// 0 when nobody listens to traces, otherwise 1 and the level of aggregation.
     pub monitor: u32,
-    /// Counts removals of services' backends: whoever remembers one asks whether it is still there.
+    /// Counts removals of services' backends and frontends: whoever remembers one asks whether it is still there.
     pub lb_epoch: u32,
     /// Frontends that the network may reach.
     pub lb_external: u32,
