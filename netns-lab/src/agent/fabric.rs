@@ -100,7 +100,7 @@ pub struct Fabric {
     pub members: Vec<Member>,
     /// All other machines.
     pub world: Namespace,
-    _wire: Option<Namespace>,
+    wire: Option<Namespace>,
 }
 
 impl From<Ground> for Fabric {
@@ -110,14 +110,14 @@ impl From<Ground> for Fabric {
         Self {
             members: vec![Member { agent, seat, node, addresses: NodeAddresses::of(0) }],
             world,
-            _wire: None,
+            wire: None,
         }
     }
 }
 
 impl Fabric {
     /// Builds nodes of these names, joins them and starts their agents, whose ranges of pods' addresses it sets. `place` is what the
-    /// names of its namespaces begin with. At most [`MAX_NODES`] are built.
+    /// names of its namespaces begin with. There are addresses for [`MAX_NODES`].
     ///
     /// # Errors
     /// [`AgentError`]; nothing is left behind.
@@ -128,9 +128,9 @@ impl Fabric {
         settings(&world, ipv6)?;
         join(&world, WORLD_LINK, &wire, "world")?;
         address(&world, WORLD_LINK, NEIGHBOUR, NEIGHBOUR6, ipv6)?;
-        let mut fabric = Self { members: Vec::new(), world, _wire: Some(wire) };
+        let mut fabric = Self { members: Vec::new(), world, wire: Some(wire) };
         let mut built: Vec<(Node, NodeAddresses)> = Vec::new();
-        for (number, (name, _)) in (0..).zip(nodes.iter().take(MAX_NODES)) {
+        for (number, (name, _)) in (0..).zip(&nodes) {
             let addresses = NodeAddresses::of(number);
             let node = fabric.node(lab, &format!("{place}-{name}"), number, addresses, ipv6)?;
             for (other, of_other) in &built {
@@ -162,7 +162,7 @@ impl Fabric {
         if ipv6 {
             node.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
         }
-        if let Some(wire) = &self._wire {
+        if let Some(wire) = &self.wire {
             join(&node, UPLINK, wire, &format!("node{number}"))?;
         }
         address(&node, UPLINK, addresses.ipv4, addresses.ipv6, ipv6)?;
