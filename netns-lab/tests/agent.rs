@@ -157,3 +157,43 @@ fn a_policy_of_the_users_own_that_makes_no_sense_is_refused_with_the_agents_word
     let said = text(&demo.stderr);
     assert!(said.contains("endpointSelektor"), "{said}");
 }
+
+/// Two nodes with an agent each; it goes on until its load has been stopped after more changes than are ever made.
+const TWO_NODES: &str = "\
+name: Two nodes that stand until they are killed
+covers: [lab/sweep]
+topology: {subject: ciliate-veth, nodes: {a: {}, b: {}}, pods: {server: {node: b}}}
+listen: {udp: [7001]}
+steps:
+  - probe: {kind: udp, from: a, to: server, port: 7001, expect: allowed, answered_by: server}
+  - start-churn: {name: long, file: x, per_second: 1, manifests: ['---', '--- {}']}
+  - stop-churn: {name: long, changes: 100000}
+";
+
+#[test]
+fn agents_of_several_nodes_die_with_their_owner_and_the_rest_of_their_lab_is_swept() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("lab")).unwrap();
+    fs::write(directory.path().join("lab/nodes.yaml"), TWO_NODES).unwrap();
+    let arguments = ["scenario", "--dir", directory.path().to_str().unwrap()];
+    let mut owner = lab(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut found = wait_for_agent(&owner);
+    let groups = |lab: &str| {
+        let beneath = format!("/{lab}-");
+        control_groups().iter().filter(|path| path.display().to_string().contains(&beneath)).count()
+    };
+    eventually("the second node's agent is not started", || {
+        let now = list().unwrap().into_iter().find(|lab| lab.name == found.name).unwrap();
+        now.state.as_ref().is_some_and(|state| state.processes.len() == 2) && now.namespaces.len() == 5
+    });
+    found = list().unwrap().into_iter().find(|lab| lab.name == found.name).unwrap();
+    assert_eq!(groups(&found.name), 2, "each node has a control group");
+    let processes = found.state.unwrap().processes;
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    eventually("an agent outlives its owner", || processes.iter().all(|process| !process.runs()));
+    sweep(Scope::Dead);
+    assert_eq!(left_of(&found.name, &processes), [""; 0]);
+    let own = format!("/clab.{}.", owner.id());
+    assert!(control_groups().iter().all(|path| !path.display().to_string().contains(&own)));
+}

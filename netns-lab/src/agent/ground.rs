@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A node that runs our agent, and the world beyond it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{Ipv4Net, Ipv6Net};
 use netlink::Route;
 
 use super::{Agent, AgentError, AgentOptions, POD_RANGE, POD_RANGE6};
-use crate::lab::{Lab, LinkSide, Namespace, Node, Origin, Seat, connect};
+use crate::lab::{Lab, LabError, LinkSide, Namespace, Node, Origin, Seat, connect};
 
 /// MTU of the wire between the node and the world, bytes.
-const MTU: u32 = 1500;
+pub(super) const MTU: u32 = 1500;
 /// The node's interface to the world.
 pub const UPLINK: &str = "uplink0";
 /// The node's addresses on it.
@@ -59,51 +59,30 @@ impl Ground {
     pub fn origin<'a>(&'a self, namespace: &'a Namespace) -> Origin<'a> {
         Origin { netns: namespace.netns(), seat: Some(&self.seat) }
     }
-
-    /// Lets the world send to the node what is for this address.
-    ///
-    /// # Errors
-    /// [`AgentError::Netlink`].
-    pub fn route_to_node(&self, address: IpAddr) -> Result<(), AgentError> {
-        let node: IpAddr = if address.is_ipv4() { NODE.into() } else { NODE6.into() };
-        Ok(self.world.netlink().add_route(&Route::onlink(IpNet::from(address), node, "eth0"))?)
-    }
-
-    /// Makes the node's way to one of the world's IPv4 addresses narrower: `mtu` bytes.
-    ///
-    /// # Errors
-    /// [`AgentError::Netlink`].
-    pub fn narrow_way(&self, address: IpAddr, mtu: u32) -> Result<(), AgentError> {
-        let way = Route { mtu: Some(mtu), ..Route::onlink(IpNet::from(address), NEIGHBOUR.into(), UPLINK) };
-        self.node.netlink().add_route(&way)?;
-        // A route's MTU is otherwise for what the node sends itself.
-        Ok(self.node.set_sysctl("net/ipv4/ip_forward_use_pmtu", "1")?)
-    }
-
-    /// Gives the world another address.
-    ///
-    /// # Errors
-    /// [`AgentError::Netlink`].
-    pub fn add_world_address(&self, address: IpAddr) -> Result<(), AgentError> {
-        Ok(self
-            .world
-            .netlink()
-            .add_address("lo", IpNet::from(address))
-            .map_err(crate::lab::LabError::from)?)
-    }
 }
 
-fn wire(node: &Node, world: &Namespace, ipv6: bool) -> Result<(), crate::lab::LabError> {
+/// Gives a namespace its addresses on a link.
+pub(super) fn address(
+    namespace: &Namespace,
+    link: &str,
+    ipv4: Ipv4Addr,
+    ipv6: Ipv6Addr,
+    with_ipv6: bool,
+) -> Result<(), LabError> {
+    namespace.netlink().add_address(link, Ipv4Net::new_assert(ipv4, 24).into())?;
+    if with_ipv6 {
+        namespace.netlink().add_address(link, Ipv6Net::new_assert(ipv6, 64).into())?;
+    }
+    Ok(())
+}
+
+fn wire(node: &Node, world: &Namespace, ipv6: bool) -> Result<(), LabError> {
     connect(LinkSide::new(node, UPLINK), LinkSide::new(world, "eth0"), MTU)?;
-    let v4 = |address| IpNet::V4(Ipv4Net::new_assert(address, 24));
-    node.netlink().add_address(UPLINK, v4(NODE))?;
-    world.netlink().add_address("eth0", v4(NEIGHBOUR))?;
+    address(node, UPLINK, NODE, NODE6, ipv6)?;
+    address(world, "eth0", NEIGHBOUR, NEIGHBOUR6, ipv6)?;
     node.netlink().add_route(&Route::onlink(Ipv4Net::default().into(), NEIGHBOUR.into(), UPLINK))?;
     world.netlink().add_route(&Route::onlink(POD_RANGE.into(), NODE.into(), "eth0"))?;
     if ipv6 {
-        let v6 = |address| IpNet::V6(Ipv6Net::new_assert(address, 64));
-        node.netlink().add_address(UPLINK, v6(NODE6))?;
-        world.netlink().add_address("eth0", v6(NEIGHBOUR6))?;
         node.netlink().add_route(&Route::onlink(Ipv6Net::default().into(), NEIGHBOUR6.into(), UPLINK))?;
         world.netlink().add_route(&Route::onlink(POD_RANGE6.into(), NODE6.into(), "eth0"))?;
     }

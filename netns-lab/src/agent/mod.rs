@@ -3,6 +3,7 @@
 //! of its own, and pods that are attached by its CNI plugin.
 
 mod binary;
+mod fabric;
 mod ground;
 mod http;
 mod manifests;
@@ -26,6 +27,7 @@ use netlink::NetNs;
 use serde_json::Value;
 
 pub use binary::{BINARY_VARIABLE, NotBuilt, find as find_binary};
+pub use fabric::{Fabric, MAX_NODES, Member, NodeAddresses, PodRanges};
 pub use ground::{Ground, NEIGHBOUR, NEIGHBOUR6, NODE, NODE6, UPLINK};
 pub use http::{Api, ApiError};
 pub use manifests::{LabelMap, Manifest, ManifestError, PodName, Writer};
@@ -170,6 +172,8 @@ pub struct AgentOptions {
     pub ipv6: bool,
     /// Flags besides those that the lab gives every agent.
     pub flags: Vec<String>,
+    /// Its pods' addresses.
+    pub pods: PodRanges,
 }
 
 /// An agent on a node. Dropping it kills it and unmounts its bpffs, unless its lab is kept.
@@ -291,7 +295,7 @@ impl Agent {
             path("cgroup-root", self.group.path()),
         ]);
         command.args([
-            format!("--ipv4-range={POD_RANGE}"),
+            format!("--ipv4-range={}", self.options.pods.ipv4),
             "--enable-ipv4=true".into(),
             format!("--enable-ipv6={}", self.options.ipv6),
             "--tunnel=disabled".into(),
@@ -299,7 +303,7 @@ impl Agent {
         ]);
         command.args(["tcp", "any"].map(|kind| format!("--bpf-ct-global-{kind}-max={CONNTRACK_ENTRIES}")));
         if self.options.ipv6 {
-            command.arg(format!("--ipv6-range={POD_RANGE6}"));
+            command.arg(format!("--ipv6-range={}", self.options.pods.ipv6));
         }
         command.args(&self.options.flags);
         command

@@ -37,8 +37,8 @@ impl Shared {
 }
 
 impl Changing {
-    /// Writes these texts in turn to the file of this name, so often each second.
-    pub(super) fn start(writer: Writer, file: &str, per_second: u32, texts: Vec<String>) -> Self {
+    /// Writes these texts in turn to the file of this name, so often each second, for every agent.
+    pub(super) fn start(writers: Vec<Writer>, file: &str, per_second: u32, texts: Vec<String>) -> Self {
         let shared = Arc::new(Shared::default());
         let (for_thread, file) = (Arc::clone(&shared), file.to_owned());
         let thread = thread::spawn(move || {
@@ -57,7 +57,8 @@ impl Changing {
                 if for_thread.stop.load(Ordering::Relaxed) {
                     return;
                 }
-                if let Err(e) = writer.put(&Manifest { name: &file, text }) {
+                let manifest = Manifest { name: &file, text };
+                if let Err(e) = writers.iter().try_for_each(|writer| writer.put(&manifest)) {
                     *for_thread.failed() = Some(e.to_string());
                     return;
                 }

@@ -2,11 +2,11 @@
 //! Those who send and answer in a scenario, with their addresses.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::answer::{AnswerError, Answering};
-use super::file::{End, Family, HOST, Listen, Placeholder, Target, WORLD, resolve};
-use crate::agent::{NEIGHBOUR, NEIGHBOUR6, NODE, NODE6};
+use super::file::{Cluster, End, Family, Listen, Placeholder, Target, WORLD, resolve};
+use crate::agent::{NEIGHBOUR, NEIGHBOUR6, NodeAddresses};
 use crate::lab::{Namespace, Node, Origin, Pod, Seat};
 use crate::subject::Built;
 
@@ -16,6 +16,21 @@ struct Place<'a> {
     origin: Origin<'a>,
     /// The one of each family that probes go to comes first.
     addresses: Vec<IpAddr>,
+}
+
+/// A node that stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing<'a> {
+    pub node: &'a Node,
+    pub seat: &'a Seat,
+    pub addresses: NodeAddresses,
+}
+
+impl<'a> Standing<'a> {
+    /// Where it, or a pod of it, opens sockets.
+    fn origin(&self, namespace: &'a Namespace) -> Origin<'a> {
+        Origin { netns: namespace.netns(), seat: Some(self.seat) }
+    }
 }
 
 /// All ends by name, and the service in front of one of them.
@@ -45,26 +60,28 @@ impl<'a> Ends<'a> {
         Self::pair((pair.client_origin(), client), (pair.server_origin(), pair.listen), service)
     }
 
-    /// Pods, the node and the world of a scenario's own cluster.
+    /// Pods, nodes and the world of a scenario's own cluster.
     pub(super) fn of_cluster(
+        spec: &Cluster,
         pods: &'a BTreeMap<String, Pod>,
-        ground: (&'a Node, &'a Namespace, &'a Seat),
-        world: &[IpAddr],
-        ipv6: bool,
+        nodes: &[Standing<'a>],
+        world: &'a Namespace,
     ) -> Self {
-        let (node, beyond, seat) = ground;
-        let of_node = |namespace: &'a Namespace| Origin { netns: namespace.netns(), seat: Some(seat) };
-        let mut places: BTreeMap<String, Place<'a>> = pods
-            .iter()
-            .map(|(name, pod)| (name.clone(), Place { origin: of_node(pod), addresses: pod.addresses() }))
-            .collect();
-        let both = |v4: std::net::Ipv4Addr, v6: std::net::Ipv6Addr| {
-            [Some(IpAddr::from(v4)), ipv6.then_some(v6.into())].into_iter().flatten()
+        let mut places = BTreeMap::new();
+        for (pod, of_pod) in pods.iter().zip(spec.pods.values()) {
+            let on = &nodes[spec.node_of(of_pod)];
+            let (name, pod) = pod;
+            places.insert(name.clone(), Place { origin: on.origin(pod), addresses: pod.addresses() });
+        }
+        let both = |v4: Ipv4Addr, v6: Ipv6Addr| {
+            [Some(IpAddr::from(v4)), spec.ipv6.then_some(v6.into())].into_iter().flatten()
         };
-        let (addresses, neighbours) = (both(NODE, NODE6).collect(), both(NEIGHBOUR, NEIGHBOUR6));
-        places.insert(HOST.into(), Place { origin: of_node(node), addresses });
-        let addresses = neighbours.chain(world.iter().copied()).collect();
-        places.insert(WORLD.into(), Place { origin: Origin::plain(beyond.netns()), addresses });
+        for (name, on) in spec.node_names().zip(nodes) {
+            let addresses = both(on.addresses.ipv4, on.addresses.ipv6).collect();
+            places.insert(name.into(), Place { origin: on.origin(on.node), addresses });
+        }
+        let addresses = both(NEIGHBOUR, NEIGHBOUR6).chain(spec.world.iter().copied()).collect();
+        places.insert(WORLD.into(), Place { origin: Origin::plain(world.netns()), addresses });
         Self { places, service: None }
     }
 

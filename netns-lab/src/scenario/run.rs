@@ -16,6 +16,7 @@ use super::file::{self, Answered, Family, Load, Probe, Scenario, Step, Target};
 use super::load::Running;
 use super::probe::{Outcome, Seen, Shot, send};
 use crate::lab::Lab;
+use crate::probe::Capability;
 use crate::subject::{BuildError, Built, build, find};
 
 /// How a scenario ended over one subject.
@@ -71,10 +72,11 @@ fn over_cluster(
     subject: &str,
     stop: &AtomicBool,
 ) -> Verdict {
-    let needs = match find(subject) {
+    let mut needs = match find(subject) {
         Ok(spec) => spec.needs,
         Err(error) => return Verdict::Failed(vec![error.to_string()]),
     };
+    needs.extend(spec.has_fabric().then_some(Capability::Bridge));
     if let Err(reason) = lab.probe().check(&needs) {
         return Verdict::NotRun(reason);
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 pub use placeholder::{Placeholder, resolve};
 pub use probe::{Answered, End, Expectation, Family, HOST, Kind, Manner, Probe, Target, WORLD};
-pub use step::{Churn, Load, LoadExpectation, LoadKind, Policy, SetLabels, Step, StopChurn, StopLoad};
+pub use step::{Churn, Load, LoadExpectation, LoadKind, Policy, SetLabels, Step, StopChurn, StopLoad, Whose};
 use topology::Topology;
 pub use topology::{CLUSTER_SUBJECT, Cluster, NamedPort, PodSpec};
 
@@ -114,7 +114,7 @@ struct Raw {
     #[serde(default)]
     manifests: BTreeMap<String, String>,
     probes: Option<Vec<Probe>>,
-    steps: Option<Vec<Step>>,
+    steps: Option<Vec<step::Written>>,
 }
 
 #[derive(Deserialize)]
@@ -146,7 +146,7 @@ impl TryFrom<Raw> for Scenario {
         }
         let steps = match (probes, steps) {
             (Some(probes), None) => probes.into_iter().map(Step::Probe).collect(),
-            (None, Some(steps)) => steps,
+            (None, Some(steps)) => steps.into_iter().map(|step| step.0).collect(),
             _ => return Err("a scenario must have either `probes` or `steps`".into()),
         };
         let scenario =
@@ -170,13 +170,14 @@ impl Scenario {
         if !self.steps.iter().any(|step| matches!(step, Step::Probe(_) | Step::StopLoad(_))) {
             return Err("nothing is expected of any probe or load: such a scenario cannot fail".into());
         }
-        step::check_order(&self.steps)?;
         let given = !self.policies.is_empty() || !self.manifests.is_empty();
         if self.cluster.is_none() && (given || self.steps.iter().any(Step::needs_agent)) {
             return Err(
                 "manifests, policies, labels and faults of the agent need `pods` in the topology".into()
             );
         }
+        let nodes: Vec<&str> = self.cluster.iter().flat_map(Cluster::node_names).collect();
+        step::check_order(&self.steps, &nodes)?;
         if let Some(name) = self.manifests.keys().find(|name| self.policies.contains_key(*name)) {
             return Err(format!("{name:?} is in `policies` and in `manifests`"));
         }
@@ -222,7 +223,10 @@ impl Scenario {
 
     fn check_end(&self, end: &End) -> Result<(), String> {
         let names: Vec<&str> = match &self.cluster {
-            Some(cluster) => cluster.pods.keys().map(String::as_str).chain([HOST, WORLD]).collect(),
+            Some(cluster) => {
+                let pods = cluster.pods.keys().map(String::as_str);
+                pods.chain(cluster.node_names()).chain([WORLD]).collect()
+            }
             None => vec!["client", "server"],
         };
         if names.contains(&end.0.as_str()) {

@@ -2,8 +2,11 @@
 //! What happens in a scenario, one step after the other.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::probe::{End, Family, Kind, Probe, Target, check_port, family_of, within};
 
@@ -26,13 +29,13 @@ pub enum Step {
     /// A pod gets other labels.
     SetLabels(SetLabels),
     /// The agent is killed by SIGKILL.
-    KillAgent,
+    KillAgent(Whose),
     /// The agent is ended by SIGTERM.
-    StopAgent,
+    StopAgent(Whose),
     /// The agent is started after one of these and becomes ready.
-    StartAgent,
+    StartAgent(Whose),
     /// The agent is ended by SIGTERM and started again.
-    RestartAgent,
+    RestartAgent(Whose),
     /// From here on requests are sent, one after the other without end.
     StartLoad(Load),
     /// They end, and something is expected of all that were sent.
@@ -41,6 +44,41 @@ pub enum Step {
     StartChurn(Churn),
     /// That ends, once it has happened often enough; the file stays as it was written last.
     StopChurn(StopChurn),
+}
+
+/// Whose agent something is done to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whose {
+    /// A node; `None`: each node's.
+    pub node: Option<String>,
+}
+
+/// A step as it is written: one that needs nothing said is its name alone, as if it were `NAME: {}`.
+pub(super) struct Written(pub Step);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Steps;
+        impl<'de> Visitor<'de> for Steps {
+            type Value = Step;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a step")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Step, E> {
+                let nothing = BTreeMap::<&str, &str>::new();
+                let map = BTreeMap::from([(name, nothing)]);
+                Step::deserialize(MapAccessDeserializer::new(map.into_deserializer()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Step, A::Error> {
+                Step::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_any(Steps).map(Self)
+    }
 }
 
 /// A file of manifests that changes without end.
@@ -236,32 +274,63 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Checks what only the order of the steps tells: loads that end have begun, an agent that is started was ended.
-pub(super) fn check_order(steps: &[Step]) -> Result<(), String> {
+/// Which nodes' agents run.
+struct Agents<'a>(BTreeMap<&'a str, bool>);
+
+impl<'a> Agents<'a> {
+    fn new(nodes: &[&'a str]) -> Self {
+        Self(nodes.iter().map(|node| (*node, true)).collect())
+    }
+
+    /// The agent of a node as an error calls it.
+    fn name(&self, node: &str) -> String {
+        if self.0.len() == 1 { "the agent".into() } else { format!("the agent of node {node:?}") }
+    }
+
+    /// Those that are meant run or do not, and change that, if they are to.
+    fn turn(&mut self, whose: &Whose, from: bool, to: bool) -> Result<(), String> {
+        if let Some(node) = whose.node.as_ref().filter(|node| !self.0.contains_key(node.as_str())) {
+            return Err(format!("there is no node {node:?} whose agent could be ended or started"));
+        }
+        let meant = |node: &str| whose.node.as_ref().is_none_or(|wanted| wanted == node);
+        if let Some((node, _)) = self.0.iter().find(|(node, runs)| meant(node) && **runs != from) {
+            let name = self.name(node);
+            return Err(match from {
+                true => format!("{name} does not run where it is ended"),
+                false => format!("{name} runs where it is started"),
+            });
+        }
+        self.0.iter_mut().filter(|(node, _)| meant(node)).for_each(|(_, runs)| *runs = to);
+        Ok(())
+    }
+
+    fn all_run(&self) -> Result<(), String> {
+        match self.0.iter().find(|(_, runs)| !**runs) {
+            Some((node, _)) => Err(format!("{} does not run where it has something to do", self.name(node))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks what only the order of the steps tells: loads that end have begun, an agent that is started was ended. `nodes` have agents.
+pub(super) fn check_order(steps: &[Step], nodes: &[&str]) -> Result<(), String> {
     let (mut loads, mut churns) = (Running::default(), Running::default());
-    let mut runs = true;
+    let mut agents = Agents::new(nodes);
     for step in steps {
         match step {
             Step::StartLoad(load) => loads.start("load", &load.name)?,
             Step::StopLoad(stop) => loads.stop("load", &stop.name)?,
             Step::StartChurn(churn) => churns.start("churn", &churn.name)?,
             Step::StopChurn(stop) => churns.stop("churn", &stop.name)?,
-            Step::KillAgent | Step::StopAgent | Step::RestartAgent if !runs => {
-                return Err("the agent does not run where it is ended".into());
-            }
+            Step::KillAgent(whose) | Step::StopAgent(whose) => agents.turn(whose, true, false)?,
+            Step::RestartAgent(whose) => agents.turn(whose, true, true)?,
+            Step::StartAgent(whose) => agents.turn(whose, false, true)?,
             Step::ApplyPolicy(_)
             | Step::DeletePolicy(_)
             | Step::Apply(_)
             | Step::Delete(_)
-            | Step::SetLabels(_)
-                if !runs =>
-            {
-                return Err("the agent does not run where it has something to do".into());
-            }
-            Step::KillAgent | Step::StopAgent => runs = false,
-            Step::StartAgent if runs => return Err("the agent runs where it is started".into()),
-            Step::StartAgent => runs = true,
-            _ => {}
+            | Step::SetLabels(_) => agents.all_run()?,
+            Step::Probe(_) | Step::Put(_) => {}
         }
     }
     match (loads.left(), churns.left()) {

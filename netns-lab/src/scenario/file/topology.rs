@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 
 use super::probe::{HOST, WORLD, within};
+use crate::agent::MAX_NODES;
 
 /// The subject that pods of a scenario's own are built on.
 pub const CLUSTER_SUBJECT: &str = "ciliate-veth";
@@ -21,22 +22,60 @@ pub struct Cluster {
     pub pods: BTreeMap<String, PodSpec>,
     /// Labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Addresses of machines beyond the node.
+    /// Where they are, with an agent each. One that is alone is called [`HOST`].
+    pub nodes: Vec<NodeSpec>,
+    /// Addresses of machines beyond the nodes.
     pub world: Vec<IpAddr>,
-    /// Those of them whose way from the node takes no longer packets than so many bytes.
+    /// Those of them whose way from the nodes takes no longer packets than so many bytes.
     pub narrow: BTreeMap<IpAddr, u32>,
-    /// Addresses that nobody has, and that the machines beyond the node send to the node.
-    pub routed_to_node: Vec<IpAddr>,
     /// IPv6 beside IPv4.
     pub ipv6: bool,
-    /// Flags of the agent.
+}
+
+impl Cluster {
+    /// The names of the nodes, which are ends, too.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| node.name.as_str())
+    }
+
+    /// Which of the nodes a pod is on, by its place among them.
+    pub fn node_of(&self, pod: &PodSpec) -> usize {
+        let on = pod.node.as_deref().unwrap_or(HOST);
+        self.node_names().position(|name| name == on).unwrap_or(0)
+    }
+
+    /// Whether the nodes have names of their own, and a wire between them.
+    pub fn has_fabric(&self) -> bool {
+        self.node_names().any(|name| name != HOST)
+    }
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: String,
+    /// Addresses that nobody has, and that the machines beyond the nodes send to this one.
+    pub routed_to_node: Vec<IpAddr>,
+    /// Flags of its agent.
     pub agent_flags: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    #[serde(default)]
+    routed_to_node: Vec<IpAddr>,
+    #[serde(default)]
+    agent_flags: Vec<String>,
 }
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PodSpec {
+    /// The node that it is on, where nodes have names.
+    pub node: Option<String>,
     /// Its Kubernetes namespace.
     #[serde(default = "default_namespace")]
     pub namespace: String,
@@ -72,6 +111,7 @@ struct RawTopology {
     subjects: Option<Vec<String>>,
     #[serde(default)]
     client_addresses: Vec<Ipv4Addr>,
+    nodes: Option<BTreeMap<String, RawNode>>,
     pods: Option<BTreeMap<String, PodSpec>>,
     namespaces: Option<BTreeMap<String, BTreeMap<String, String>>>,
     world: Option<Vec<IpAddr>>,
@@ -120,9 +160,10 @@ impl TryFrom<RawTopology> for Topology {
 }
 
 impl RawTopology {
-    fn cluster(self) -> Result<Option<Cluster>, String> {
-        let Some(pods) = self.pods else {
+    fn cluster(mut self) -> Result<Option<Cluster>, String> {
+        let Some(pods) = self.pods.take() else {
             let given = [
+                ("nodes", self.nodes.is_some()),
                 ("namespaces", self.namespaces.is_some()),
                 ("world", self.world.is_some()),
                 ("narrow", self.narrow.is_some()),
@@ -138,26 +179,13 @@ impl RawTopology {
         if pods.is_empty() {
             return Err("`pods` is empty".into());
         }
-        // Part of the name of a namespace, a file and a manifest.
-        let good = |name: &String| {
-            !name.is_empty()
-                && name.len() <= 32
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        };
-        if let Some(name) = pods.keys().find(|name| !good(name)) {
-            return Err(format!("{name:?} is no name of a pod: at most 32 of a-z, 0-9 and '-'"));
-        }
-        if let Some(name) = pods.keys().find(|name| [HOST, WORLD, "service", "same"].contains(&name.as_str()))
-        {
-            return Err(format!("a pod cannot be called {name}"));
-        }
-        let ipv6 = self.ipv6.unwrap_or(false);
-        let world = self.world.unwrap_or_default();
-        let routed_to_node = self.routed_to_node.unwrap_or_default();
-        for (field, addresses) in [("world", &world), ("routed_to_node", &routed_to_node)] {
-            if let Some(address) = addresses.iter().find(|address| address.is_ipv6() && !ipv6) {
-                return Err(format!("`{field}` has {address}, but `ipv6` is not on"));
-            }
+        let nodes = self.nodes()?;
+        let (ipv6, world) = (self.ipv6.unwrap_or(false), self.world.unwrap_or_default());
+        let routed =
+            nodes.iter().flat_map(|node| &node.routed_to_node).map(|address| ("routed_to_node", address));
+        let mut addresses = world.iter().map(|address| ("world", address)).chain(routed);
+        if let Some((field, address)) = addresses.find(|(_, address)| address.is_ipv6() && !ipv6) {
+            return Err(format!("`{field}` has {address}, but `ipv6` is not on"));
         }
         let narrow = self.narrow.unwrap_or_default();
         if let Some(address) = narrow.keys().find(|address| !world.contains(address)) {
@@ -171,14 +199,73 @@ impl RawTopology {
         for mtu in narrow.values() {
             within("narrow", (*mtu).into(), MTUS.0, MTUS.1)?;
         }
-        Ok(Some(Cluster {
-            pods,
-            namespaces: self.namespaces.unwrap_or_default(),
-            world,
-            narrow,
-            routed_to_node,
-            ipv6,
-            agent_flags: self.agent_flags.unwrap_or_default(),
-        }))
+        let namespaces = self.namespaces.unwrap_or_default();
+        let cluster = Cluster { pods, namespaces, nodes, world, narrow, ipv6 };
+        cluster.check()?;
+        Ok(Some(cluster))
+    }
+
+    /// The nodes with all that is said of each; without `nodes` one that is called [`HOST`].
+    fn nodes(&mut self) -> Result<Vec<NodeSpec>, String> {
+        let flags = self.agent_flags.take().unwrap_or_default();
+        let routed = self.routed_to_node.take();
+        let Some(nodes) = self.nodes.take() else {
+            let routed_to_node = routed.unwrap_or_default();
+            return Ok(vec![NodeSpec { name: HOST.into(), routed_to_node, agent_flags: flags }]);
+        };
+        if routed.is_some() {
+            return Err("with `nodes`, `routed_to_node` is a field of one of them".into());
+        }
+        if nodes.contains_key(HOST) {
+            return Err(format!("a node cannot be called {HOST}"));
+        }
+        if nodes.is_empty() || nodes.len() > MAX_NODES {
+            return Err(format!("`nodes` has {} nodes; it must be 1 to {MAX_NODES}", nodes.len()));
+        }
+        Ok(nodes
+            .into_iter()
+            .map(|(name, RawNode { routed_to_node, agent_flags })| NodeSpec {
+                name,
+                routed_to_node,
+                agent_flags: [flags.clone(), agent_flags].concat(),
+            })
+            .collect())
+    }
+}
+
+impl Cluster {
+    /// That names are such, and that each pod is on a node.
+    fn check(&self) -> Result<(), String> {
+        // Part of the name of a namespace, a file and a manifest.
+        let good = |name: &&str| {
+            !name.is_empty()
+                && name.len() <= 32
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        let fabric = self.has_fabric();
+        let nodes = self.node_names().filter(|_| fabric).map(|name| ("node", name));
+        for (what, name) in nodes.chain(self.pods.keys().map(|name| ("pod", name.as_str()))) {
+            if !good(&name) {
+                return Err(format!("{name:?} is no name of a {what}: at most 32 of a-z, 0-9 and '-'"));
+            }
+            // Other ends, words of a probe, and namespaces that there are besides.
+            if [HOST, WORLD, "service", "same", "node", "wire"].contains(&name) {
+                return Err(format!("a {what} cannot be called {name}"));
+            }
+        }
+        for (name, pod) in &self.pods {
+            match &pod.node {
+                _ if fabric && self.node_names().any(|node| node == name) => {
+                    return Err(format!("{name:?} is a pod and a node: both are ends"));
+                }
+                Some(_) if !fabric => return Err(format!("`node` of pod {name:?} needs `nodes`")),
+                None if fabric => return Err(format!("pod {name:?} has no `node`")),
+                Some(node) if !self.node_names().any(|known| known == node) => {
+                    return Err(format!("`node` of pod {name:?} is {node:?}, which is none of `nodes`"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! Tests of the runner: the format, and that a wrong expectation fails.
 
 mod format;
+mod nodes;
 mod probes;
 mod services;
 mod steps;

@@ -48,7 +48,7 @@ fn who_is_to_answer_and_what_changes_is_read() {
     assert_eq!((v6.family, &v6.answered), (Family::Ipv6, &Answered::ByEachOf(vec![end("a"), end("b")])));
     let cluster = scenario.cluster.as_ref().expect("pods");
     assert_eq!(cluster.pods["a"].ports["http"].host_port, Some(8080));
-    assert_eq!(cluster.routed_to_node.len(), 1);
+    assert_eq!(cluster.nodes[0].routed_to_node.len(), 1);
     assert!(scenario.manifests["slice"].contains("${a.ipv4}"));
     let churn = scenario.steps.iter().find_map(|step| match step {
         Step::StartChurn(churn) => Some(churn),

@@ -54,7 +54,7 @@ fn steps_are_read_in_their_order() {
     assert!(cluster.ipv6 && cluster.world.len() == 2 && cluster.namespaces["shop"]["team"] == "a");
     assert_eq!(cluster.narrow[&std::net::IpAddr::from([192, 0, 2, 10])], 1400);
     assert!(scenario.policies["deny"].starts_with("apiVersion: cilium.io/v2\n"));
-    let [Step::StartLoad(load), Step::KillAgent, .., Step::RestartAgent, Step::StopLoad(stop)] =
+    let [Step::StartLoad(load), Step::KillAgent(_), .., Step::RestartAgent(_), Step::StopLoad(stop)] =
         &scenario.steps[..]
     else {
         panic!("{:?}", scenario.steps)
