@@ -276,7 +276,7 @@ impl fmt::Display for Row {
 }
 
 /// A row that is not as desired.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// Which.
     pub row: Row,

@@ -67,6 +67,10 @@ pub struct LoadBalancer {
     pub(crate) waiting: BTreeSet<Frontend>,
     /// Frontends that want backends for which there is no room.
     pub(crate) short: BTreeSet<Frontend>,
+    /// Frontends that lack slots.
+    pub(crate) crowded: BTreeSet<Frontend>,
+    /// How many slots all rows have.
+    pub(crate) slots_count: usize,
     pub(crate) reasons: Reasons,
 }
 
@@ -91,6 +95,8 @@ impl LoadBalancer {
             decided: false,
             waiting: BTreeSet::new(),
             short: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+            slots_count: 0,
             reasons: Reasons::default(),
         }
     }

@@ -7,7 +7,7 @@ use crate::balancer::LoadBalancer;
 use crate::owner::{Owner, Translated, Wanted, internal};
 use crate::refused::Subject;
 use crate::row::{BackendAddress, Frontend, FrontendKind, Scope, ServiceRow};
-use crate::slots::slots;
+use crate::slots::{Crowded, slots};
 
 impl LoadBalancer {
     /// Makes rows of what changed; [`LoadBalancer::changes`] does so too. With the first time the ids of an earlier run are
@@ -83,6 +83,11 @@ impl LoadBalancer {
             let next: Vec<Frontend> = self.waiting.difference(tried).take(room).copied().collect();
             tried.extend(next.iter().copied());
             touched.extend(next);
+            // Each is given one at least.
+            let room = self.slots_room() / self.node.config.algorithm.fewest_slots();
+            let next: Vec<Frontend> = self.crowded.difference(tried).take(room).copied().collect();
+            tried.extend(next.iter().copied());
+            touched.extend(next);
             if touched.is_empty() {
                 break;
             }
@@ -99,10 +104,16 @@ impl LoadBalancer {
         self.node.config.frontends_max.saturating_sub(self.rows.rows().len())
     }
 
+    /// How many more slots there may be.
+    fn slots_room(&self) -> usize {
+        self.node.config.slots_max.saturating_sub(self.slots_count)
+    }
+
     /// The rows of a frontend as they should be.
     fn refresh(&mut self, frontend: Frontend) {
         self.waiting.remove(&frontend);
         self.short.remove(&frontend);
+        self.crowded.remove(&frontend);
         let claims = self.claims.get(&frontend).cloned().unwrap_or_default();
         let mut refused = BTreeMap::new();
         if let Some((winner, losers)) = claims.split_first() {
@@ -136,13 +147,13 @@ impl LoadBalancer {
         };
         let mut problems = Vec::new();
         let outside = self.slots(&frontend, &wanted.external, &mut problems);
-        self.rows.set(frontend, row(id, &wanted, false, outside.clone()));
+        self.set(frontend, row(id, &wanted, false, outside.clone()));
         match wanted.internal.as_ref().map(|backends| (backends, self.id_for(&other, owner))) {
             None => self.withdraw(&other),
             Some((backends, Ok(id_of_other))) => {
                 let slots = self.slots(&other, backends, &mut problems);
-                self.rows.set(other, row(id_of_other, &wanted, true, slots));
-                self.rows.set(frontend, row(id, &wanted, true, outside));
+                self.set(other, row(id_of_other, &wanted, true, slots));
+                self.set(frontend, row(id, &wanted, true, outside));
             }
             Some((_, Err(reason))) => {
                 self.withdraw(&other);
@@ -198,15 +209,31 @@ impl LoadBalancer {
             ));
         }
         let before = self.rows.rows().get(frontend).map_or(&[][..], |row| row.slots.as_slice());
-        let (slots, problem) = slots(self.node.config.algorithm, before, &known);
-        problems.extend(problem);
+        let room = self.slots_room() + before.len();
+        let (slots, problem) = slots(self.node.config.algorithm, before, &known, room);
+        problems.extend(problem.map(|problem| match problem {
+            Crowded::Number(reason) => reason,
+            Crowded::Room { lacking, wanted } => {
+                self.crowded.insert(Frontend { scope: Scope::External, ..*frontend });
+                let max = self.node.config.slots_max;
+                format!(
+                    "no room for {lacking} of its {wanted} slots beside those of others, {max} at most: raise --bpf-lb-slot-map-max"
+                )
+            }
+        }));
         slots
     }
 
+    fn set(&mut self, frontend: Frontend, row: ServiceRow) {
+        let before = self.rows.rows().get(&frontend).map_or(0, |row| row.slots.len());
+        self.slots_count = self.slots_count - before + row.slots.len();
+        self.rows.set(frontend, row);
+    }
+
     fn withdraw(&mut self, frontend: &Frontend) {
-        if let Some(row) = self.rows.remove(frontend)
-            && row.kind != FrontendKind::Api
-        {
+        let Some(row) = self.rows.remove(frontend) else { return };
+        self.slots_count -= row.slots.len();
+        if row.kind != FrontendKind::Api {
             self.freed.push((*frontend, row.id));
         }
     }
