@@ -111,13 +111,18 @@ impl Backends {
         }
     }
 
+    /// Whether there is room for one that an earlier run did not have; those that are claimed later have theirs.
+    fn has_room(&self) -> bool {
+        self.rows.rows().len() + self.restored.len() < self.max
+    }
+
     /// The row of a backend as it should be, if there is room.
     fn update(&mut self, address: BackendAddress) {
-        let room = self.rows.rows().len() < self.max;
+        let (room, room_for_known) = (self.has_room(), self.rows.rows().len() < self.max);
         let Some(entry) = self.entries.get_mut(&address) else { return };
         if entry.id.is_none() {
             let known = self.restored.remove(&address);
-            entry.id = match known.filter(|_| room) {
+            entry.id = match known.filter(|_| room_for_known) {
                 Some(id) => Some(id),
                 None => room.then(|| self.ids.give()).flatten(),
             };
@@ -150,7 +155,7 @@ impl Backends {
             gone.push(address);
         }
         let mut admitted = Vec::new();
-        while self.rows.rows().len() < self.max
+        while self.has_room()
             && let Some(address) = self.waiting.pop_first()
         {
             self.update(address);

@@ -61,6 +61,8 @@ pub struct LoadBalancer {
     pub(crate) ids: Ids,
     /// Ids of an earlier run, taken and not claimed yet.
     pub(crate) restored: BTreeMap<Frontend, u16>,
+    /// Frontends that had no slots in an earlier run; until the first decision.
+    pub(crate) without_slots: BTreeSet<Frontend>,
     /// Whether anything was decided: ids of an earlier run are known before, or not at all.
     pub(crate) decided: bool,
     /// Frontends that have no row, or not both, for want of room.
@@ -92,6 +94,7 @@ impl LoadBalancer {
             rows: Tracked::default(),
             ids: Ids::up_to(u32::from(u16::MAX)),
             restored: BTreeMap::new(),
+            without_slots: BTreeSet::new(),
             decided: false,
             waiting: BTreeSet::new(),
             short: BTreeSet::new(),
@@ -107,7 +110,7 @@ impl LoadBalancer {
         self
     }
 
-    /// Frontends and backends of an earlier run get the ids that they had. After the first [`LoadBalancer::changes`] it is
+    /// Frontends and backends of an earlier run get the ids that they had, before others where there is not room for all. After the first [`LoadBalancer::changes`] it is
     /// too late, and ids that nobody claimed by then are free. Whether it was in time.
     pub fn restore(&mut self, restored: Restored) -> bool {
         if self.decided {
@@ -118,6 +121,7 @@ impl LoadBalancer {
                 self.restored.insert(frontend, id);
             }
         }
+        self.without_slots.extend(restored.without_slots);
         self.backends.restore(restored.backends);
         true
     }

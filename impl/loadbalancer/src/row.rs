@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the datapath is to have: a row for each frontend and for each backend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -155,6 +155,8 @@ pub struct BackendRow {
 pub struct Restored {
     /// Of frontends.
     pub frontends: BTreeMap<Frontend, u16>,
+    /// Those of them that have no slots: who has some comes first where there is not room for all.
+    pub without_slots: BTreeSet<Frontend>,
     /// Of backends.
     pub backends: BTreeMap<BackendAddress, u32>,
 }

@@ -11,24 +11,38 @@ use crate::slots::{Crowded, slots};
 
 impl LoadBalancer {
     /// Makes rows of what changed; [`LoadBalancer::changes`] does so too. With the first time the ids of an earlier run are
-    /// given back to who had them.
+    /// given back to who had them, and so is the room: where it is not enough for all, others wait.
     pub fn decide(&mut self) {
         let mut touched = BTreeSet::new();
         while let Some(owner) = self.dirty.pop_first() {
             self.take_wishes(owner, &mut touched);
         }
-        let mut tried = BTreeSet::new();
-        self.refresh_all(touched, &mut tried);
-        if !self.decided {
-            self.decided = true;
-            for id in std::mem::take(&mut self.restored).into_values() {
-                self.ids.release(id.into());
-            }
-            self.backends.forget_restored();
+        if self.decided {
+            self.refresh_all(touched, &mut BTreeSet::new());
+            return;
         }
-        if !self.waiting.is_empty() {
-            self.refresh_all(BTreeSet::new(), &mut tried);
+        let (had, mut touched) = self.split_off(touched, |this, one| this.restored.contains_key(one));
+        let (without, with) = self.split_off(had, |this, one| this.without_slots.contains(one));
+        // With the backends that the kernel has: others have no ids so far, unless there is room for all.
+        self.refresh_all(with, &mut BTreeSet::new());
+        self.refresh_all(without, &mut BTreeSet::new());
+        self.decided = true;
+        for id in std::mem::take(&mut self.restored).into_values() {
+            self.ids.release(id.into());
         }
+        self.without_slots.clear();
+        self.backends.forget_restored();
+        touched.append(&mut self.short);
+        self.refresh_all(touched, &mut BTreeSet::new());
+    }
+
+    /// Those for which this holds, and the others.
+    fn split_off(
+        &self,
+        frontends: BTreeSet<Frontend>,
+        holds: impl Fn(&Self, &Frontend) -> bool,
+    ) -> (BTreeSet<Frontend>, BTreeSet<Frontend>) {
+        frontends.into_iter().partition(|one| holds(self, one))
     }
 
     /// Notes what an owner wants now. The frontends with which something may be different.

@@ -193,7 +193,11 @@ fn the_next_agent_finds_the_ids_and_takes_away_what_nobody_desires() {
     let bench = Bench::new();
     bench.run(|| {
         let mut first = Datapath::start(&config(&bench, None)).unwrap();
-        let rows = vec![(cluster_ip(1), service(7, &[40])), (cluster_ip(2), service(8, &[40, 41]))];
+        let rows = vec![
+            (cluster_ip(1), service(7, &[40])),
+            (cluster_ip(2), service(8, &[40, 41])),
+            (cluster_ip(3), service(6, &[])),
+        ];
         let backends = vec![(40, endpoint(1)), (41, endpoint(2))];
         assert_eq!(first.apply(&services(rows.clone(), backends.clone())), []);
         // What one that died in the middle has left: slots and a row of answers that are no frontend's.
@@ -207,11 +211,12 @@ fn the_next_agent_finds_the_ids_and_takes_away_what_nobody_desires() {
         let mut second = Datapath::start(&config(&bench, None)).unwrap();
         assert_ne!(runtime(&second).lb_epoch, epoch);
         let restored = second.services().unwrap();
-        assert_eq!(restored.frontends, [(cluster_ip(1), 7), (cluster_ip(2), 8)].into());
+        assert_eq!(restored.frontends, [(cluster_ip(1), 7), (cluster_ip(2), 8), (cluster_ip(3), 6)].into());
+        assert_eq!(restored.without_slots, [cluster_ip(3)].into());
         let addresses = backends.iter().map(|(id, row)| (row.address, *id));
         assert_eq!(restored.backends, addresses.collect());
         assert_eq!(second.apply(&Deltas::default()), []);
-        assert_eq!(Found::read(&second).frontends.len(), 2, "nothing is removed before a resync");
+        assert_eq!(Found::read(&second).frontends.len(), 3, "nothing is removed before a resync");
         let desired = Desired {
             services: [rows[0].clone()].into(),
             backends: [backends[0]].into(),
