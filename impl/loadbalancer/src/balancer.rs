@@ -9,7 +9,7 @@ use crate::backends::Backends;
 use crate::config::Config;
 use crate::ids::Ids;
 use crate::object::{ApiService, EndpointSlice, HostPort, ObjectKey, Service, slices_that_count};
-use crate::owner::{Owner, Translated};
+use crate::owner::{Claim, Owner, Translated};
 use crate::refused::{Reasons, Subject};
 use crate::row::{BackendRow, Frontend, Restored, ServiceRow};
 use crate::tracked::Tracked;
@@ -55,7 +55,7 @@ pub struct LoadBalancer {
     /// What each wants.
     pub(crate) wishes: BTreeMap<Owner, Translated>,
     /// Who wants each frontend, sorted: the first has it.
-    pub(crate) claims: BTreeMap<Frontend, Vec<Owner>>,
+    pub(crate) claims: BTreeMap<Frontend, Vec<Claim>>,
     pub(crate) rows: Tracked<Frontend, ServiceRow>,
     pub(crate) backends: Backends,
     pub(crate) ids: Ids,

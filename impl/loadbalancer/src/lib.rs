@@ -17,9 +17,9 @@
 //!   slice names it. Endpoints objects count only where a service has no EndpointSlice.
 //!
 //! # Who decides what
-//! - Of two owners that want the same frontend the lesser has it, whichever came first: services of the API by id, then
-//!   Kubernetes' services by namespace and name, then pods. The other is listed with the name of the first, and has it when
-//!   that goes. A service of the API that would take a frontend from somebody is not made at all ([`ApiError::Taken`]).
+//! - Of two owners that want the same frontend the lesser has it, whichever came first: services of the API, then who has it
+//!   as a cluster IP, a NodePort, a load balancer's address, an external IP, a hostPort; of the same kind Kubernetes'
+//!   services by namespace and name. The other is listed with the name of the first, and has it when that goes. A service of the API that would take a frontend from somebody is not made at all ([`ApiError::Taken`]).
 //! - Ids of frontends and of backends are given in turn, so that one that is free is given again as late as possible; that
 //!   of a service of the API is what its user says. The id of a frontend that is gone is given again only after
 //!   [`LoadBalancer::release`]. Ids of an earlier run come with [`LoadBalancer::restore`].

@@ -77,6 +77,19 @@ impl FrontendKind {
         }
     }
 
+    /// Of two that want a frontend, the lesser has it: an address that the cluster gave before one that a user wrote into the
+    /// object.
+    pub(crate) const fn precedence(self) -> u8 {
+        match self {
+            Self::Api => 0,
+            Self::ClusterIp => 1,
+            Self::NodePort => 2,
+            Self::LoadBalancer => 3,
+            Self::ExternalIps => 4,
+            Self::HostPort => 5,
+        }
+    }
+
     /// Whether what comes from the network is translated too.
     pub const fn is_external(self) -> bool {
         !matches!(self, Self::ClusterIp | Self::Api)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::balancer::LoadBalancer;
-use crate::owner::{Owner, Translated, Wanted, internal};
+use crate::owner::{Claim, Owner, Translated, Wanted, internal};
 use crate::refused::Subject;
 use crate::row::{BackendAddress, Frontend, FrontendKind, Scope, ServiceRow};
 use crate::slots::{Crowded, slots};
@@ -54,16 +54,17 @@ impl LoadBalancer {
         }
         for (frontend, was, is) in differences(&before.frontends, &now.frontends) {
             touched.insert(frontend);
-            if was.is_some() == is.is_some() {
+            let claim =
+                |wanted: &Wanted| Claim { precedence: wanted.kind.precedence(), owner: owner.clone() };
+            let (was, is) = (was.map(claim), is.map(claim));
+            if was == is {
                 continue;
             }
             let claims = self.claims.entry(frontend).or_default();
-            match (is, claims.binary_search(&owner)) {
-                (Some(_), Err(at)) => claims.insert(at, owner.clone()),
-                (None, Ok(at)) => {
-                    claims.remove(at);
-                }
-                _ => {}
+            claims.retain(|claim| Some(claim) != was.as_ref());
+            if let Some(claim) = is {
+                let at = claims.partition_point(|other| *other < claim);
+                claims.insert(at, claim);
             }
             if claims.is_empty() {
                 self.claims.remove(&frontend);
@@ -131,9 +132,10 @@ impl LoadBalancer {
         let claims = self.claims.get(&frontend).cloned().unwrap_or_default();
         let mut refused = BTreeMap::new();
         if let Some((winner, losers)) = claims.split_first() {
+            let winner = &winner.owner;
             let reason = format!("{} has it already", self.name(&frontend, winner));
             for loser in losers {
-                refused.insert(Subject::Frontend(frontend, loser.clone()), reason.clone());
+                refused.insert(Subject::Frontend(frontend, loser.owner.clone()), reason.clone());
             }
             if let Some(reason) = self.write(frontend, winner) {
                 refused.insert(Subject::Frontend(frontend, winner.clone()), reason);
