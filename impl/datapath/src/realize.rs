@@ -46,6 +46,21 @@ impl Datapath {
             let (services, backends) = (Delta::default(), Delta::default());
             return self.run(&Deltas { services, backends, ..deltas.clone() });
         }
+        let (mut failures, made_room) = self.round(deltas);
+        let waits =
+            |delta: &Deltas| !(delta.services.upserts.is_empty() && delta.backends.upserts.is_empty());
+        if made_room && waits(&self.pending) {
+            // What comes is written before what it replaces goes: in a table that was full there is room only now.
+            let again = std::mem::take(&mut self.pending);
+            (failures, _) = self.round(&again);
+        }
+        self.end_connections();
+        self.totals.failures += failures.len() as u64;
+        failures
+    }
+
+    /// One round of writes. What failed, and whether rows of services were removed.
+    fn round(&mut self, deltas: &Deltas) -> (Vec<Failure>, bool) {
         let mut round = Round::new(deltas);
         self.find_devices(&mut round);
         let writes = plan(deltas, self);
@@ -62,12 +77,13 @@ impl Datapath {
                 self.endpoints.remove(id);
             }
         }
-        self.end_connections();
         let (pending, failures) = round.finish();
         self.pending = pending;
         self.totals.rounds += u64::from(!writes.is_empty());
-        self.totals.failures += failures.len() as u64;
-        failures
+        let makes_room = |write: &Write| {
+            matches!(write, Write::RemoveFrontend(_) | Write::RemoveSlot(..) | Write::RemoveBackend(..))
+        };
+        (failures, writes.iter().any(makes_room))
     }
 
     /// Indices that were not known to whoever made the row.

@@ -193,8 +193,11 @@ impl Services {
             // Less than a count that is there.
             ((row.count as usize) > wanted).then_some((owner, LbFrontend { count: wanted as u32, ..row }))
         });
-        self.write_frontends(rows.collect(), round);
-        self.trim_all(ids, round);
+        let rows: Vec<(Frontend, LbFrontend)> = rows.collect();
+        // Of the others, slots beyond the count are those by which they are about to grow.
+        let shortened: BTreeSet<u16> = rows.iter().map(|(_, row)| row.id).collect();
+        self.write_frontends(rows, round);
+        self.trim_all(&shortened, round);
     }
 
     /// The backends that are to be in an id's slots, as far as they are there.

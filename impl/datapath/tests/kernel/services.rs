@@ -324,18 +324,45 @@ fn a_service_whose_new_backends_do_not_fit_loses_those_that_went_all_the_same() 
         let key = cluster_ip(1);
         let change = services(vec![(key, service(1, &[1, 2]))], vec![(1, endpoint(1)), (2, endpoint(2))]);
         assert_eq!(datapath.apply(&change), []);
-        let mut change = services(vec![(key, service(1, &[3, 2]))], vec![(3, endpoint(3))]);
+        let mut change =
+            services(vec![(key, service(1, &[3, 4, 2]))], vec![(3, endpoint(3)), (4, endpoint(4))]);
         change.backends.removals = vec![1];
         let failures = datapath.apply(&change);
         let rows: BTreeSet<Row> = failures.iter().map(|failure| failure.row).collect();
-        assert_eq!(rows, [Row::Service(key), Row::Backend(3)].into(), "{failures:?}");
+        assert_eq!(rows, [Row::Service(key), Row::Backend(4)].into(), "{failures:?}");
         let found = Found::read(&datapath);
         found.check(&datapath);
-        assert_eq!(found.of(&key), Some(vec![2]));
-        assert_eq!(datapath.retry(), []);
+        assert_eq!(found.of(&key).map(BTreeSet::from_iter), Some([3, 2].into()));
+        let rest = services(vec![(key, service(1, &[4, 2]))], Vec::new());
+        let rest = Deltas { backends: Delta { removals: vec![3], ..Delta::default() }, ..rest };
+        assert_eq!(datapath.apply(&rest), []);
         let found = Found::read(&datapath);
         found.check(&datapath);
-        assert_eq!(found.of(&key), Some(vec![3, 2]));
+        assert_eq!(found.of(&key).map(BTreeSet::from_iter), Some([4, 2].into()));
+    });
+}
+
+#[test]
+fn in_full_tables_what_goes_makes_room_for_what_comes_with_the_same_change() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&with_sizes(&bench, 2, 4, 4)).unwrap();
+        let slots = |id: u16| [u32::from(id) * 2, u32::from(id) * 2 + 1];
+        let some = |ids: std::ops::RangeInclusive<u16>| {
+            let rows = ids.clone().map(|id| (cluster_ip(id), service(id, &slots(id)))).collect();
+            services(rows, ids.flat_map(slots).map(|id| (id, endpoint(id))).collect())
+        };
+        assert_eq!(datapath.apply(&some(1..=2)), []);
+        let mut change = some(3..=4);
+        change.services.removals = vec![cluster_ip(1), cluster_ip(2)];
+        change.backends.removals = (1..=2).flat_map(slots).collect();
+        assert_eq!(datapath.apply(&change), []);
+        assert_eq!(datapath.totals().failures, 0);
+        let found = Found::read(&datapath);
+        found.check(&datapath);
+        assert_eq!(found.of(&cluster_ip(3)), Some(vec![6, 7]));
+        assert_eq!(found.of(&cluster_ip(4)), Some(vec![8, 9]));
+        assert_eq!((found.frontends.len(), found.slots.len(), found.backends.len()), (2, 4, 4));
     });
 }
 
