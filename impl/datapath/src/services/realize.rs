@@ -15,15 +15,28 @@ use crate::order::{PresentServices, Write, changed_slots, possible_slots};
 use crate::round::Round;
 use crate::{Datapath, DatapathError};
 
+/// The writes of one kind, as what they say.
+macro_rules! of_kind {
+    ($group:expr, $pattern:pat => $value:expr) => {
+        $group
+            .iter()
+            .filter_map(|write| match write {
+                $pattern => Some($value),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+}
+
 impl Datapath {
     /// Writes of services of one kind, which may be done at once.
     pub(crate) fn write_services(&mut self, group: &[Write], round: &mut Round<'_>) {
         match group.first() {
             Some(Write::LbExternal(count)) => self.tell_external(*count, round),
-            Some(Write::LbEpoch) => {
-                if let Err(error) = self.bump_lb_epoch() {
-                    round.fail_all(&error);
-                }
+            Some(Write::LbEpoch) => self.raise_lb_epoch(round),
+            Some(Write::ForgetAffinity(..)) => {
+                let gone = of_kind!(group, Write::ForgetAffinity(id, backend) => (*id, *backend));
+                self.forget_affinity(gone.into_iter().collect(), round);
             }
             _ => {
                 if let Some(services) = &mut self.services {
@@ -33,7 +46,7 @@ impl Datapath {
         }
     }
 
-    fn bump_lb_epoch(&self) -> Result<(), DatapathError> {
+    pub(crate) fn bump_lb_epoch(&self) -> Result<(), DatapathError> {
         self.change_runtime(|runtime| RuntimeConfig { lb_epoch: runtime.lb_epoch.wrapping_add(1), ..runtime })
     }
 
@@ -69,19 +82,6 @@ impl Datapath {
     }
 }
 
-/// The writes of one kind, as what they say.
-macro_rules! of_kind {
-    ($group:expr, $pattern:pat => $value:expr) => {
-        $group
-            .iter()
-            .filter_map(|write| match write {
-                $pattern => Some($value),
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
-}
-
 impl Services {
     fn write(&mut self, group: &[Write], round: &mut Round<'_>) {
         match group.first() {
@@ -105,15 +105,6 @@ impl Services {
             }
             Some(Write::RemoveFrontend(_)) => {
                 self.remove_frontends(&of_kind!(group, Write::RemoveFrontend(frontend) => *frontend), round);
-            }
-            Some(Write::ForgetAffinity(..)) => {
-                let gone: HashSet<(u16, u32)> =
-                    of_kind!(group, Write::ForgetAffinity(id, backend) => (*id, *backend))
-                        .into_iter()
-                        .collect();
-                if let Err(error) = self.tables.forget_affinity(&gone) {
-                    round.fail_all(&error);
-                }
             }
             Some(Write::RemoveSlot(..)) => {
                 let ids: BTreeSet<u16> =
@@ -303,7 +294,7 @@ impl Services {
         for family in [false, true] {
             let ids = rows.iter().filter(|(_, ipv6)| *ipv6 == family).map(|(id, _)| *id);
             for (_, reason) in self.clear_reverse(ids.collect(), family) {
-                round.fail_all(&reason);
+                round.fail_strays(&reason);
             }
         }
     }

@@ -313,13 +313,10 @@ impl ServiceTables {
     }
 
     /// Takes away which clients of these frontends' ids had these backends.
-    pub fn forget_affinity(&self, gone: &std::collections::HashSet<(u16, u32)>) -> Result<(), MapError> {
+    pub fn forget_affinity(&self, is_gone: impl Fn((u16, u32)) -> bool) -> Result<(), MapError> {
         let rows = self.affinity.rows()?;
-        let stale: Vec<LbAffinityKey> = rows
-            .iter()
-            .filter(|(key, row)| gone.contains(&(key.id, row.backend)))
-            .map(|(key, _)| *key)
-            .collect();
+        let stale: Vec<LbAffinityKey> =
+            rows.iter().filter(|(key, row)| is_gone((key.id, row.backend))).map(|(key, _)| *key).collect();
         self.affinity.remove_all(&stale).into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use addr::{Port, Protocol};
-use controlplane::{Delta, Deltas, Desired, Row};
-use datapath::{Datapath, DatapathConfig, ServicesConfig};
+use controlplane::{Delta, Deltas, Desired, Failure, Row};
+use datapath::{Datapath, DatapathConfig, Pins, ServicesConfig};
 use loadbalancer::{BackendAddress, BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
 use maps::{LbBackend4, LbFrontend, LbKey4, LbReverse4, LbSlotKey, RuntimeConfig, lb_flags, names};
 
@@ -228,6 +228,62 @@ fn the_next_agent_finds_the_ids_and_takes_away_what_nobody_desires() {
         assert_eq!(found.of(&cluster_ip(1)), Some(vec![40]));
         assert_eq!((found.frontends.len(), found.backends.len()), (1, 1));
         assert_eq!(reverse.lookup(&9).unwrap(), Some(LbReverse4::default()));
+    });
+}
+
+#[test]
+fn a_resync_that_could_not_remove_anything_is_finished_with_a_later_try() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&config(&bench, None)).unwrap();
+        let rows: Vec<_> = (1..=3).map(|id| (cluster_ip(id), service(id, &[u32::from(id)]))).collect();
+        let backends: Vec<_> = (1..=3).map(|id| (id, endpoint(id))).collect();
+        assert_eq!(datapath.apply(&services(rows.clone(), backends.clone())), []);
+        // A directory that cannot be read: a link that leads to itself.
+        let links = Pins::new(bench.bpffs()).links();
+        let away = links.with_file_name("away");
+        std::fs::rename(&links, &away).unwrap();
+        std::os::unix::fs::symlink(&links, &links).unwrap();
+        let desired = Desired {
+            services: rows[..2].iter().cloned().collect(),
+            backends: backends[..2].iter().copied().collect(),
+            ..Desired::default()
+        };
+        let told = |failures: &[Failure]| {
+            assert_eq!(failures.len(), 1, "{failures:?}");
+            assert_eq!(failures[0].row, Row::Datapath);
+            assert!(failures[0].reason.starts_with("nothing was removed: "), "{failures:?}");
+        };
+        told(&datapath.resync(&desired));
+        told(&datapath.retry());
+        // What changes in the meantime counts.
+        told(&datapath.apply(&gone(vec![cluster_ip(1)], vec![1])));
+        assert_eq!(Found::read(&datapath).frontends.len(), 2);
+        std::fs::remove_file(&links).unwrap();
+        std::fs::rename(&away, &links).unwrap();
+        assert_eq!(datapath.retry(), []);
+        let found = Found::read(&datapath);
+        found.check(&datapath);
+        assert_eq!(found.frontends.keys().copied().collect::<Vec<_>>(), [cluster_ip(2)]);
+        assert_eq!(found.backends.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(datapath.retry(), []);
+    });
+}
+
+#[test]
+fn an_epoch_that_could_not_be_raised_is_said_until_it_is() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&config(&bench, None)).unwrap();
+        let rows = vec![(cluster_ip(1), service(1, &[1]))];
+        assert_eq!(datapath.apply(&services(rows, vec![(1, endpoint(1))])), []);
+        datapath.map::<u32, RuntimeConfig>(names::RUNTIME).unwrap().handle().freeze().unwrap();
+        let failures = datapath.apply(&gone(vec![cluster_ip(1)], vec![1]));
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert_eq!(failures[0].row, Row::Datapath);
+        assert!(failures[0].reason.contains(names::RUNTIME), "{failures:?}");
+        assert_eq!(datapath.retry(), failures);
+        assert_eq!(datapath.apply(&Deltas::default()), failures);
     });
 }
 
