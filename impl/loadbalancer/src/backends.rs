@@ -16,6 +16,8 @@ struct Entry {
     named: u32,
     /// How many of them say that it takes new connections.
     active: u32,
+    /// How many of them say that it ends.
+    terminating: u32,
 }
 
 /// All backends.
@@ -99,10 +101,12 @@ impl Backends {
         if let Some(state) = before {
             entry.named -= 1;
             entry.active -= u32::from(state == BackendState::Active);
+            entry.terminating -= u32::from(state == BackendState::Terminating);
         }
         if let Some(state) = now {
             entry.named += 1;
             entry.active += u32::from(state == BackendState::Active);
+            entry.terminating += u32::from(state == BackendState::Terminating);
         }
         if entry.named == 0 {
             self.left.insert(address);
@@ -136,7 +140,11 @@ impl Backends {
             }
             return;
         };
-        let state = if entry.active > 0 { BackendState::Active } else { BackendState::Terminating };
+        let state = match entry {
+            Entry { active: 1.., .. } => BackendState::Active,
+            Entry { terminating: 1.., .. } => BackendState::Terminating,
+            _ => BackendState::NotReady,
+        };
         self.rows.set(id, BackendRow { address, state });
     }
 

@@ -14,7 +14,7 @@
 //!   pods and the node; the loopback address, to which only the node connects, has one row with all backends.
 //! - Backends are the endpoints that slices name under the port's name and protocol: those that are ready; if none is,
 //!   those that end and still serve. An endpoint that is not chosen keeps its row, so that its connections go on, until no
-//!   slice names it. Endpoints objects count only where a service has no EndpointSlice.
+//!   slice names it, or, over UDP, until it does not serve. Endpoints objects count only where a service has no EndpointSlice.
 //!
 //! # Who decides what
 //! - Of two owners that want the same frontend the lesser has it, whichever came first: services of the API, then who has it

@@ -151,6 +151,8 @@ pub enum BackendState {
     /// It ends, and keeps the connections that it has. It is given new ones only where nobody else is there
     /// (Kubernetes' KEP 1669).
     Terminating,
+    /// It does not end, and keeps the connections that it has. It is given no new ones until it is ready.
+    NotReady,
 }
 
 /// The row of a backend. While it is there, connections to it go on, whichever slots name it.
