@@ -89,6 +89,12 @@ impl Target for Memory {
     fn services(&self) -> Result<loadbalancer::Restored, String> {
         Ok(loadbalancer::Restored {
             frontends: self.services.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
+            without_slots: self
+                .services
+                .iter()
+                .filter(|(_, row)| row.slots.is_empty())
+                .map(|(frontend, _)| *frontend)
+                .collect(),
             backends: self.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
         })
     }

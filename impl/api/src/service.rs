@@ -82,7 +82,7 @@ pub struct BackendAddress {
     /// Its number in the datapath; told only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
-    /// `active`, or `terminating` for one that keeps its connections and gets no new ones; told only.
+    /// `active`; `terminating` or `not-ready` for one that keeps its connections and gets no new ones; told only.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
 }

@@ -151,8 +151,10 @@ pub struct ServicesStatus {
     pub frontends: u64,
     /// Backends that take new connections.
     pub active_backends: u64,
-    /// Backends that only keep the connections that they have.
+    /// Backends that end, and only keep the connections that they have.
     pub terminating_backends: u64,
+    /// Backends that do not end, are not ready, and only keep the connections that they have.
+    pub not_ready_backends: u64,
     /// Whether sockets are translated, so that no packet need be.
     pub sockets: bool,
     /// The control group whose sockets are; or why none are.

@@ -193,6 +193,38 @@ fn merged(earlier: PolicyDelta, later: PolicyDelta) -> PolicyDelta {
     PolicyDelta { upserts: entries.upserts, removals: entries.removals, ..later }
 }
 
+impl Desired {
+    /// These changes came since.
+    pub fn apply(&mut self, later: &Deltas) {
+        self.revision = later.revision;
+        change(&mut self.endpoints, &later.endpoints);
+        for id in &later.endpoints.removals {
+            self.policy.remove(id);
+        }
+        for delta in &later.policy {
+            let rows = self.policy.entry(delta.endpoint).or_default();
+            for key in &delta.removals {
+                rows.remove(key);
+            }
+            rows.extend(delta.upserts.iter().copied());
+        }
+        change(&mut self.ipcache, &later.ipcache);
+        change(&mut self.services, &later.services);
+        change(&mut self.backends, &later.backends);
+        change(&mut self.state, &later.state);
+        if let Some(node) = &later.node {
+            self.node.clone_from(node);
+        }
+    }
+}
+
+fn change<K: Ord + Clone, V: Clone>(rows: &mut BTreeMap<K, V>, delta: &Delta<K, V>) {
+    for key in &delta.removals {
+        rows.remove(key);
+    }
+    rows.extend(delta.upserts.iter().cloned());
+}
+
 /// All rows that are desired, for pruning what is not.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {

@@ -249,6 +249,8 @@ pub enum Row {
     State(u16),
     /// The node's file.
     Node,
+    /// What rows have in common in the kernel: epochs, and that nothing is there which nobody desires.
+    Datapath,
 }
 
 impl Row {
@@ -256,7 +258,7 @@ impl Row {
     pub(crate) fn endpoint(&self) -> Option<u16> {
         match self {
             Self::Endpoint(id) | Self::Policy(id) | Self::State(id) => Some(*id),
-            Self::Ipcache(_) | Self::Service(_) | Self::Backend(_) | Self::Node => None,
+            Self::Ipcache(_) | Self::Service(_) | Self::Backend(_) | Self::Node | Self::Datapath => None,
         }
     }
 }
@@ -271,12 +273,13 @@ impl fmt::Display for Row {
             Self::Backend(id) => write!(f, "backend {id}"),
             Self::State(id) => write!(f, "state file of endpoint {id}"),
             Self::Node => f.write_str("state file of the node"),
+            Self::Datapath => f.write_str("datapath"),
         }
     }
 }
 
 /// A row that is not as desired.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// Which.
     pub row: Row,

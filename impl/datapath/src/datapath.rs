@@ -20,6 +20,7 @@ use crate::events::EventReader;
 use crate::loader::{AttachMethod, Hook, MapSet, Side, has_filter, load_host, load_lxc};
 use crate::node::Node;
 use crate::order::{Present, PresentServices};
+use crate::owed::{Owed, Unfinished};
 use crate::policy_table::PolicyTable;
 use crate::services::{Known, Services};
 use crate::{DatapathConfig, DatapathError, bpffs, node, rows};
@@ -72,6 +73,8 @@ pub struct Datapath {
     /// What `cilium_ipcache` has; unknown until everything desired is known.
     pub(crate) ipcache: Option<BTreeSet<IpNet>>,
     pub(crate) pending: Deltas,
+    pub(crate) owed: Owed,
+    pub(crate) unfinished: Option<Unfinished>,
     pub(crate) collector: Collector,
     pub(crate) totals: Totals,
 }
@@ -172,6 +175,8 @@ impl Datapath {
             socket_translation: Ok(()),
             ipcache: None,
             pending: Deltas::default(),
+            owed: Owed::default(),
+            unfinished: None,
             totals: Totals::default(),
         };
         datapath.start_epoch()?;

@@ -15,6 +15,7 @@ mod events;
 pub mod loader;
 mod node;
 mod order;
+mod owed;
 mod parallel;
 mod policy_table;
 mod realize;

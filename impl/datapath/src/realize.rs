@@ -26,16 +26,21 @@ enum Waiting {
 impl Datapath {
     /// Brings changes about, and what failed before. Returns all rows that are not as desired afterwards.
     pub fn apply(&mut self, deltas: &Deltas) -> Vec<Failure> {
-        if self.pending.is_empty() {
-            return self.run(deltas);
-        }
-        let mut all = std::mem::take(&mut self.pending);
-        all.merge(deltas.clone());
-        self.run(&all)
+        let failures = if self.pending.is_empty() {
+            self.run(deltas)
+        } else {
+            let mut all = std::mem::take(&mut self.pending);
+            all.merge(deltas.clone());
+            self.run(&all)
+        };
+        self.with_unfinished(deltas, failures)
     }
 
     /// Tries again what failed.
     pub fn retry(&mut self) -> Vec<Failure> {
+        if let Some(failures) = self.finish_resync() {
+            return failures;
+        }
         let all = std::mem::take(&mut self.pending);
         self.run(&all)
     }
@@ -46,7 +51,23 @@ impl Datapath {
             let (services, backends) = (Delta::default(), Delta::default());
             return self.run(&Deltas { services, backends, ..deltas.clone() });
         }
+        let (mut failures, made_room) = self.round(deltas);
+        let waits =
+            |delta: &Deltas| !(delta.services.upserts.is_empty() && delta.backends.upserts.is_empty());
+        if made_room && waits(&self.pending) {
+            // What comes is written before what it replaces goes: in a table that was full there is room only now.
+            let again = std::mem::take(&mut self.pending);
+            (failures, _) = self.round(&again);
+        }
+        self.end_connections();
+        self.totals.failures += failures.len() as u64;
+        failures
+    }
+
+    /// One round of writes. What failed, and whether rows of services were removed.
+    fn round(&mut self, deltas: &Deltas) -> (Vec<Failure>, bool) {
         let mut round = Round::new(deltas);
+        let owed = std::mem::take(&mut self.owed);
         self.find_devices(&mut round);
         let writes = plan(deltas, self);
         let mut rest = writes.as_slice();
@@ -62,12 +83,14 @@ impl Datapath {
                 self.endpoints.remove(id);
             }
         }
-        self.end_connections();
+        self.settle(owed, &mut round);
         let (pending, failures) = round.finish();
         self.pending = pending;
         self.totals.rounds += u64::from(!writes.is_empty());
-        self.totals.failures += failures.len() as u64;
-        failures
+        let makes_room = |write: &Write| {
+            matches!(write, Write::RemoveFrontend(_) | Write::RemoveSlot(..) | Write::RemoveBackend(..))
+        };
+        (failures, writes.iter().any(makes_room))
     }
 
     /// Indices that were not known to whoever made the row.
@@ -111,11 +134,7 @@ impl Datapath {
             }
             Write::RemovePolicyRow(id, _) => self.remove_policy(*id, group, round),
             Write::RemovePolicyMap(_) => self.remove_policy_maps(group, round),
-            Write::Epoch => {
-                if let Err(error) = self.bump_epoch() {
-                    round.fail_all(&error);
-                }
-            }
+            Write::Epoch => self.raise_epoch(round),
             _ => self.write_services(group, round),
         }
     }

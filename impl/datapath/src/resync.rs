@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use controlplane::{Delta, Deltas, Desired, EndpointRow, Failure, IpcacheRow, Row};
+use controlplane::{Delta, Deltas, Desired, EndpointRow, Failure, IpcacheRow};
 use identity::NumericIdentity;
 use ipnet::IpNet;
 use maps::{EndpointKey, IpcacheEntry, LxcRow, endpoint_flags, names};
@@ -15,6 +15,7 @@ use crate::cleanup::pins_in;
 use crate::config::Pins;
 use crate::datapath::Endpoint;
 use crate::order::addresses;
+use crate::owed::Unfinished;
 use crate::policy_table::{PolicyTable, policy_key};
 use crate::services::Services;
 use crate::{Datapath, DatapathError};
@@ -22,30 +23,41 @@ use crate::{Datapath, DatapathError};
 impl Datapath {
     /// Makes everything as desired, and removes what nobody desires.
     pub fn resync(&mut self, desired: &Desired) -> Vec<Failure> {
+        self.unfinished = None;
         let deltas = match self.difference(desired) {
             Ok(deltas) => deltas,
             // Without knowing what is there, nothing is removed; what is desired is written all the same.
             Err(error) => {
-                let mut failures = self.run(&everything(desired));
-                failures.push(Failure { row: Row::Node, reason: format!("nothing was removed: {error}") });
-                return failures;
+                let failures = self.run(&everything(desired));
+                let reason = format!("nothing was removed: {error}");
+                self.unfinished = Unfinished::for_reasons(desired, &[reason]);
+                return self
+                    .with_unfinished(&Deltas { revision: desired.revision, ..Deltas::default() }, failures);
             }
         };
         // All that is desired is in there, also what failed before.
         self.pending = Deltas::default();
         // Before backends go that nothing but these names.
         let services = self.remove_stray_services();
-        let mut failures = self.run(&deltas);
-        for result in [services, self.remove_strays(desired), self.finish_migration()] {
-            failures.extend(result.err().map(|error| Failure { row: Row::Node, reason: error.to_string() }));
-        }
-        failures
+        let failures = self.run(&deltas);
+        let results = [services, self.remove_strays(desired), self.finish_migration()];
+        let reasons: Vec<String> =
+            results.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
+        self.unfinished = Unfinished::for_reasons(desired, &reasons);
+        self.with_unfinished(&Deltas { revision: desired.revision, ..Deltas::default() }, failures)
     }
 
-    fn remove_stray_services(&mut self) -> Result<(), DatapathError> {
+    /// Takes away rows of services that are nobody's, and has flows look again for what they remember of them.
+    pub(crate) fn remove_stray_services(&mut self) -> Result<(), DatapathError> {
         let removed = self.services.as_mut().map_or(Ok(false), Services::remove_strays);
         // Some may have gone also when one was refused.
-        if matches!(removed, Ok(false)) { Ok(()) } else { self.bump_lb_epoch().and(removed.map(drop)) }
+        if !matches!(removed, Ok(false))
+            && let Err(error) = self.bump_lb_epoch()
+        {
+            self.owed.lb_epoch = true;
+            return removed.and(Err(error));
+        }
+        removed.map(drop)
     }
 
     /// Programs of the agent before, which wrote to maps that were replaced, have all been replaced by now.

@@ -25,6 +25,7 @@ pub struct Round<'a> {
     failed_backends: BTreeMap<u32, &'a BackendRow>,
     kept_services: BTreeSet<Frontend>,
     kept_backends: BTreeSet<u32>,
+    strays: bool,
     failed: Deltas,
     reasons: BTreeMap<Row, (usize, String)>,
 }
@@ -134,8 +135,7 @@ impl<'a> Round<'a> {
     pub fn fail_service_id(&mut self, id: u16, reason: &dyn std::fmt::Display) {
         match self.frontends.get(&id).copied() {
             Some(frontend) => self.fail_service(&frontend, reason),
-            // Slots of one that is gone: the next resync takes them away.
-            None => self.say(Row::Node, reason),
+            None => self.fail_strays(reason),
         }
     }
 
@@ -189,7 +189,18 @@ impl<'a> Round<'a> {
 
     /// What all rows have in common failed.
     pub fn fail_all(&mut self, reason: &dyn std::fmt::Display) {
-        self.say(Row::Node, reason);
+        self.say(Row::Datapath, reason);
+    }
+
+    /// Slots or rows of answers of a service that is gone could not be removed.
+    pub fn fail_strays(&mut self, reason: &dyn std::fmt::Display) {
+        self.strays = true;
+        self.say(Row::Datapath, reason);
+    }
+
+    /// Whether anything is there that is no frontend's.
+    pub const fn has_strays(&self) -> bool {
+        self.strays
     }
 
     /// What is to be tried again of the endpoint's policy; at least that its map is found.

@@ -58,7 +58,9 @@ impl LoadBalancer {
             return Err(ApiError::Field { field: "frontend-address.ip", reason });
         }
         let winner = match self.decided {
-            true => self.claims.get(frontend).and_then(|claims| claims.first()).cloned(),
+            true => {
+                self.claims.get(frontend).and_then(|claims| claims.first()).map(|claim| claim.owner.clone())
+            }
             false => {
                 self.api.values().find(|other| frontend_of(other) == *frontend).map(|one| Owner::Api(one.id))
             }

@@ -16,6 +16,8 @@ struct Entry {
     named: u32,
     /// How many of them say that it takes new connections.
     active: u32,
+    /// How many of them say that it ends.
+    terminating: u32,
 }
 
 /// All backends.
@@ -99,10 +101,12 @@ impl Backends {
         if let Some(state) = before {
             entry.named -= 1;
             entry.active -= u32::from(state == BackendState::Active);
+            entry.terminating -= u32::from(state == BackendState::Terminating);
         }
         if let Some(state) = now {
             entry.named += 1;
             entry.active += u32::from(state == BackendState::Active);
+            entry.terminating += u32::from(state == BackendState::Terminating);
         }
         if entry.named == 0 {
             self.left.insert(address);
@@ -111,13 +115,18 @@ impl Backends {
         }
     }
 
+    /// Whether there is room for one that an earlier run did not have; those that are claimed later have theirs.
+    fn has_room(&self) -> bool {
+        self.rows.rows().len() + self.restored.len() < self.max
+    }
+
     /// The row of a backend as it should be, if there is room.
     fn update(&mut self, address: BackendAddress) {
-        let room = self.rows.rows().len() < self.max;
+        let (room, room_for_known) = (self.has_room(), self.rows.rows().len() < self.max);
         let Some(entry) = self.entries.get_mut(&address) else { return };
         if entry.id.is_none() {
             let known = self.restored.remove(&address);
-            entry.id = match known.filter(|_| room) {
+            entry.id = match known.filter(|_| room_for_known) {
                 Some(id) => Some(id),
                 None => room.then(|| self.ids.give()).flatten(),
             };
@@ -131,7 +140,11 @@ impl Backends {
             }
             return;
         };
-        let state = if entry.active > 0 { BackendState::Active } else { BackendState::Terminating };
+        let state = match entry {
+            Entry { active: 1.., .. } => BackendState::Active,
+            Entry { terminating: 1.., .. } => BackendState::Terminating,
+            _ => BackendState::NotReady,
+        };
         self.rows.set(id, BackendRow { address, state });
     }
 
@@ -150,7 +163,7 @@ impl Backends {
             gone.push(address);
         }
         let mut admitted = Vec::new();
-        while self.rows.rows().len() < self.max
+        while self.has_room()
             && let Some(address) = self.waiting.pop_first()
         {
             self.update(address);

@@ -9,7 +9,7 @@ use crate::backends::Backends;
 use crate::config::Config;
 use crate::ids::Ids;
 use crate::object::{ApiService, EndpointSlice, HostPort, ObjectKey, Service, slices_that_count};
-use crate::owner::{Owner, Translated};
+use crate::owner::{Claim, Owner, Translated};
 use crate::refused::{Reasons, Subject};
 use crate::row::{BackendRow, Frontend, Restored, ServiceRow};
 use crate::tracked::Tracked;
@@ -55,18 +55,24 @@ pub struct LoadBalancer {
     /// What each wants.
     pub(crate) wishes: BTreeMap<Owner, Translated>,
     /// Who wants each frontend, sorted: the first has it.
-    pub(crate) claims: BTreeMap<Frontend, Vec<Owner>>,
+    pub(crate) claims: BTreeMap<Frontend, Vec<Claim>>,
     pub(crate) rows: Tracked<Frontend, ServiceRow>,
     pub(crate) backends: Backends,
     pub(crate) ids: Ids,
     /// Ids of an earlier run, taken and not claimed yet.
     pub(crate) restored: BTreeMap<Frontend, u16>,
+    /// Frontends that had no slots in an earlier run; until the first decision.
+    pub(crate) without_slots: BTreeSet<Frontend>,
     /// Whether anything was decided: ids of an earlier run are known before, or not at all.
     pub(crate) decided: bool,
     /// Frontends that have no row, or not both, for want of room.
     pub(crate) waiting: BTreeSet<Frontend>,
     /// Frontends that want backends for which there is no room.
     pub(crate) short: BTreeSet<Frontend>,
+    /// Frontends that lack slots.
+    pub(crate) crowded: BTreeSet<Frontend>,
+    /// How many slots all rows have.
+    pub(crate) slots_count: usize,
     pub(crate) reasons: Reasons,
 }
 
@@ -88,9 +94,12 @@ impl LoadBalancer {
             rows: Tracked::default(),
             ids: Ids::up_to(u32::from(u16::MAX)),
             restored: BTreeMap::new(),
+            without_slots: BTreeSet::new(),
             decided: false,
             waiting: BTreeSet::new(),
             short: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+            slots_count: 0,
             reasons: Reasons::default(),
         }
     }
@@ -101,7 +110,7 @@ impl LoadBalancer {
         self
     }
 
-    /// Frontends and backends of an earlier run get the ids that they had. After the first [`LoadBalancer::changes`] it is
+    /// Frontends and backends of an earlier run get the ids that they had, before others where there is not room for all. After the first [`LoadBalancer::changes`] it is
     /// too late, and ids that nobody claimed by then are free. Whether it was in time.
     pub fn restore(&mut self, restored: Restored) -> bool {
         if self.decided {
@@ -112,6 +121,7 @@ impl LoadBalancer {
                 self.restored.insert(frontend, id);
             }
         }
+        self.without_slots.extend(restored.without_slots);
         self.backends.restore(restored.backends);
         true
     }

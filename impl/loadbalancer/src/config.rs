@@ -21,6 +21,14 @@ pub enum Algorithm {
 impl Algorithm {
     /// Primes, near powers of two.
     pub const TABLE_SIZES: [u16; 8] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749];
+
+    /// How many slots a frontend with backends has at least.
+    pub(crate) const fn fewest_slots(self) -> usize {
+        match self {
+            Self::Maglev { table_size } if table_size > 0 => table_size as usize,
+            _ => 1,
+        }
+    }
 }
 
 /// What load balancing is told once.
@@ -34,10 +42,12 @@ pub struct Config {
     pub node_ports: PortRange,
     /// Addresses of pods on this node: a backend in one of these, or at an address of the node, is local.
     pub local: Vec<IpNet>,
-    /// Frontends that there may be: `--bpf-lb-map-max`.
+    /// Frontends that there may be, of both families and scopes together: `--bpf-lb-map-max`.
     pub frontends_max: usize,
     /// Backends that there may be, of both families together.
     pub backends_max: usize,
+    /// Slots that all frontends together may have: `--bpf-lb-slot-map-max`.
+    pub slots_max: usize,
 }
 
 impl Default for Config {
@@ -51,6 +61,7 @@ impl Default for Config {
             local: Vec::new(),
             frontends_max: 65_535,
             backends_max: 262_144,
+            slots_max: 1_048_576,
         }
     }
 }

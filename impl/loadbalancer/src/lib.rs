@@ -14,12 +14,12 @@
 //!   pods and the node; the loopback address, to which only the node connects, has one row with all backends.
 //! - Backends are the endpoints that slices name under the port's name and protocol: those that are ready; if none is,
 //!   those that end and still serve. An endpoint that is not chosen keeps its row, so that its connections go on, until no
-//!   slice names it. Endpoints objects count only where a service has no EndpointSlice.
+//!   slice names it, or, over UDP, until it does not serve. Endpoints objects count only where a service has no EndpointSlice.
 //!
 //! # Who decides what
-//! - Of two owners that want the same frontend the lesser has it, whichever came first: services of the API by id, then
-//!   Kubernetes' services by namespace and name, then pods. The other is listed with the name of the first, and has it when
-//!   that goes. A service of the API that would take a frontend from somebody is not made at all ([`ApiError::Taken`]).
+//! - Of two owners that want the same frontend the lesser has it, whichever came first: services of the API, then who has it
+//!   as a cluster IP, a NodePort, a load balancer's address, an external IP, a hostPort; of the same kind Kubernetes'
+//!   services by namespace and name. The other is listed with the name of the first, and has it when that goes. A service of the API that would take a frontend from somebody is not made at all ([`ApiError::Taken`]).
 //! - Ids of frontends and of backends are given in turn, so that one that is free is given again as late as possible; that
 //!   of a service of the API is what its user says. The id of a frontend that is gone is given again only after
 //!   [`LoadBalancer::release`]. Ids of an earlier run come with [`LoadBalancer::restore`].
@@ -27,7 +27,9 @@
 //!   of [`Algorithm::Maglev`] are a table over the backends' addresses, the same on all nodes that know the same backends.
 //!
 //! # Limits
-//! Frontends: [`Config::frontends_max`], and 65,535 ids. Backends: [`Config::backends_max`]. Slots of a frontend: 65,535.
+//! Frontends of both families and scopes together: [`Config::frontends_max`], and 65,535 ids. Backends:
+//! [`Config::backends_max`]. Slots: [`Config::slots_max`], of one frontend 65,535. A frontend has as many slots as there is
+//! room for; of a Maglev table all or none, and without any it refuses connections.
 //! What is over a limit, a NodePort out of range, an address of a family in which the service is not, is left out alone,
 //! listed by [`LoadBalancer::refused`], and tried again when there is room or its object changes.
 

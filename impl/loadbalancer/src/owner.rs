@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::object::ObjectKey;
 use crate::row::{BackendAddress, BackendState, Frontend, FrontendKind, Scope};
 
-/// Who wants frontends. Of two that want the same one the lesser has it, whichever came first: a service of the API before
-/// Kubernetes' services, these by namespace and name, and these before pods.
+/// Who wants frontends. Of two that want the same one for the same [`FrontendKind`] the lesser has it, whichever came first:
+/// Kubernetes' services by namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Api(u16),
@@ -24,6 +24,14 @@ impl fmt::Display for Owner {
             Self::Pod(key) => write!(f, "pod {key}"),
         }
     }
+}
+
+/// Somebody wants a frontend. The least has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    /// [`FrontendKind::precedence`].
+    pub(crate) precedence: u8,
+    pub(crate) owner: Owner,
 }
 
 /// What an owner wants of one frontend.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the datapath is to have: a row for each frontend and for each backend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -77,6 +77,19 @@ impl FrontendKind {
         }
     }
 
+    /// Of two that want a frontend, the lesser has it: an address that the cluster gave before one that a user wrote into the
+    /// object.
+    pub(crate) const fn precedence(self) -> u8 {
+        match self {
+            Self::Api => 0,
+            Self::ClusterIp => 1,
+            Self::NodePort => 2,
+            Self::LoadBalancer => 3,
+            Self::ExternalIps => 4,
+            Self::HostPort => 5,
+        }
+    }
+
     /// Whether what comes from the network is translated too.
     pub const fn is_external(self) -> bool {
         !matches!(self, Self::ClusterIp | Self::Api)
@@ -138,6 +151,8 @@ pub enum BackendState {
     /// It ends, and keeps the connections that it has. It is given new ones only where nobody else is there
     /// (Kubernetes' KEP 1669).
     Terminating,
+    /// It does not end, and keeps the connections that it has. It is given no new ones until it is ready.
+    NotReady,
 }
 
 /// The row of a backend. While it is there, connections to it go on, whichever slots name it.
@@ -155,6 +170,8 @@ pub struct BackendRow {
 pub struct Restored {
     /// Of frontends.
     pub frontends: BTreeMap<Frontend, u16>,
+    /// Those of them that have no slots: who has some comes first where there is not room for all.
+    pub without_slots: BTreeSet<Frontend>,
     /// Of backends.
     pub backends: BTreeMap<BackendAddress, u32>,
 }

@@ -4,31 +4,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::balancer::LoadBalancer;
-use crate::owner::{Owner, Translated, Wanted, internal};
+use crate::owner::{Claim, Owner, Translated, Wanted, internal};
 use crate::refused::Subject;
 use crate::row::{BackendAddress, Frontend, FrontendKind, Scope, ServiceRow};
-use crate::slots::slots;
+use crate::slots::{Crowded, slots};
 
 impl LoadBalancer {
     /// Makes rows of what changed; [`LoadBalancer::changes`] does so too. With the first time the ids of an earlier run are
-    /// given back to who had them.
+    /// given back to who had them, and so is the room: where it is not enough for all, others wait.
     pub fn decide(&mut self) {
         let mut touched = BTreeSet::new();
         while let Some(owner) = self.dirty.pop_first() {
             self.take_wishes(owner, &mut touched);
         }
-        let mut tried = BTreeSet::new();
-        self.refresh_all(touched, &mut tried);
-        if !self.decided {
-            self.decided = true;
-            for id in std::mem::take(&mut self.restored).into_values() {
-                self.ids.release(id.into());
-            }
-            self.backends.forget_restored();
+        if self.decided {
+            self.refresh_all(touched, &mut BTreeSet::new());
+            return;
         }
-        if !self.waiting.is_empty() {
-            self.refresh_all(BTreeSet::new(), &mut tried);
+        let (had, mut touched) = self.split_off(touched, |this, one| this.restored.contains_key(one));
+        let (without, with) = self.split_off(had, |this, one| this.without_slots.contains(one));
+        // With the backends that the kernel has: others have no ids so far, unless there is room for all.
+        self.refresh_all(with, &mut BTreeSet::new());
+        self.refresh_all(without, &mut BTreeSet::new());
+        self.decided = true;
+        for id in std::mem::take(&mut self.restored).into_values() {
+            self.ids.release(id.into());
         }
+        self.without_slots.clear();
+        self.backends.forget_restored();
+        touched.append(&mut self.short);
+        self.refresh_all(touched, &mut BTreeSet::new());
+    }
+
+    /// Those for which this holds, and the others.
+    fn split_off(
+        &self,
+        frontends: BTreeSet<Frontend>,
+        holds: impl Fn(&Self, &Frontend) -> bool,
+    ) -> (BTreeSet<Frontend>, BTreeSet<Frontend>) {
+        frontends.into_iter().partition(|one| holds(self, one))
     }
 
     /// Notes what an owner wants now. The frontends with which something may be different.
@@ -40,16 +54,17 @@ impl LoadBalancer {
         }
         for (frontend, was, is) in differences(&before.frontends, &now.frontends) {
             touched.insert(frontend);
-            if was.is_some() == is.is_some() {
+            let claim =
+                |wanted: &Wanted| Claim { precedence: wanted.kind.precedence(), owner: owner.clone() };
+            let (was, is) = (was.map(claim), is.map(claim));
+            if was == is {
                 continue;
             }
             let claims = self.claims.entry(frontend).or_default();
-            match (is, claims.binary_search(&owner)) {
-                (Some(_), Err(at)) => claims.insert(at, owner.clone()),
-                (None, Ok(at)) => {
-                    claims.remove(at);
-                }
-                _ => {}
+            claims.retain(|claim| Some(claim) != was.as_ref());
+            if let Some(claim) = is {
+                let at = claims.partition_point(|other| *other < claim);
+                claims.insert(at, claim);
             }
             if claims.is_empty() {
                 self.claims.remove(&frontend);
@@ -83,6 +98,11 @@ impl LoadBalancer {
             let next: Vec<Frontend> = self.waiting.difference(tried).take(room).copied().collect();
             tried.extend(next.iter().copied());
             touched.extend(next);
+            // Each is given one at least.
+            let room = self.slots_room() / self.node.config.algorithm.fewest_slots();
+            let next: Vec<Frontend> = self.crowded.difference(tried).take(room).copied().collect();
+            tried.extend(next.iter().copied());
+            touched.extend(next);
             if touched.is_empty() {
                 break;
             }
@@ -99,16 +119,23 @@ impl LoadBalancer {
         self.node.config.frontends_max.saturating_sub(self.rows.rows().len())
     }
 
+    /// How many more slots there may be.
+    fn slots_room(&self) -> usize {
+        self.node.config.slots_max.saturating_sub(self.slots_count)
+    }
+
     /// The rows of a frontend as they should be.
     fn refresh(&mut self, frontend: Frontend) {
         self.waiting.remove(&frontend);
         self.short.remove(&frontend);
+        self.crowded.remove(&frontend);
         let claims = self.claims.get(&frontend).cloned().unwrap_or_default();
         let mut refused = BTreeMap::new();
         if let Some((winner, losers)) = claims.split_first() {
+            let winner = &winner.owner;
             let reason = format!("{} has it already", self.name(&frontend, winner));
             for loser in losers {
-                refused.insert(Subject::Frontend(frontend, loser.clone()), reason.clone());
+                refused.insert(Subject::Frontend(frontend, loser.owner.clone()), reason.clone());
             }
             if let Some(reason) = self.write(frontend, winner) {
                 refused.insert(Subject::Frontend(frontend, winner.clone()), reason);
@@ -136,13 +163,13 @@ impl LoadBalancer {
         };
         let mut problems = Vec::new();
         let outside = self.slots(&frontend, &wanted.external, &mut problems);
-        self.rows.set(frontend, row(id, &wanted, false, outside.clone()));
+        self.set(frontend, row(id, &wanted, false, outside.clone()));
         match wanted.internal.as_ref().map(|backends| (backends, self.id_for(&other, owner))) {
             None => self.withdraw(&other),
             Some((backends, Ok(id_of_other))) => {
                 let slots = self.slots(&other, backends, &mut problems);
-                self.rows.set(other, row(id_of_other, &wanted, true, slots));
-                self.rows.set(frontend, row(id, &wanted, true, outside));
+                self.set(other, row(id_of_other, &wanted, true, slots));
+                self.set(frontend, row(id, &wanted, true, outside));
             }
             Some((_, Err(reason))) => {
                 self.withdraw(&other);
@@ -198,15 +225,31 @@ impl LoadBalancer {
             ));
         }
         let before = self.rows.rows().get(frontend).map_or(&[][..], |row| row.slots.as_slice());
-        let (slots, problem) = slots(self.node.config.algorithm, before, &known);
-        problems.extend(problem);
+        let room = self.slots_room() + before.len();
+        let (slots, problem) = slots(self.node.config.algorithm, before, &known, room);
+        problems.extend(problem.map(|problem| match problem {
+            Crowded::Number(reason) => reason,
+            Crowded::Room { lacking, wanted } => {
+                self.crowded.insert(Frontend { scope: Scope::External, ..*frontend });
+                let max = self.node.config.slots_max;
+                format!(
+                    "no room for {lacking} of its {wanted} slots beside those of others, {max} at most: raise --bpf-lb-slot-map-max"
+                )
+            }
+        }));
         slots
     }
 
+    fn set(&mut self, frontend: Frontend, row: ServiceRow) {
+        let before = self.rows.rows().get(&frontend).map_or(0, |row| row.slots.len());
+        self.slots_count = self.slots_count - before + row.slots.len();
+        self.rows.set(frontend, row);
+    }
+
     fn withdraw(&mut self, frontend: &Frontend) {
-        if let Some(row) = self.rows.remove(frontend)
-            && row.kind != FrontendKind::Api
-        {
+        let Some(row) = self.rows.remove(frontend) else { return };
+        self.slots_count -= row.slots.len();
+        if row.kind != FrontendKind::Api {
             self.freed.push((*frontend, row.id));
         }
     }

@@ -134,12 +134,10 @@ impl Node {
             for (index, port) in service.ports.iter().enumerate() {
                 let candidates = candidates(port, slices, ipv4);
                 self.frontends(service, (index, port), ipv4, &candidates, &mut made);
-                let state =
-                    |conditions: EndpointConditions| match conditions.ready || service.publish_not_ready {
-                        true => BackendState::Active,
-                        false => BackendState::Terminating,
-                    };
-                made.backends.extend(candidates.into_iter().map(|(address, is)| (address, state(is))));
+                let named = candidates.into_iter().filter_map(|(address, is)| {
+                    Some((address, state(address.protocol, is, service.publish_not_ready)?))
+                });
+                made.backends.extend(named);
             }
         }
         self.refuse_families(service, slices, &of_family, &mut made);
@@ -273,6 +271,18 @@ fn candidates(
         same
     });
     found
+}
+
+/// The state of an endpoint as a backend. A datagram asks for no handshake that would tell its sender that nobody is there:
+/// where a UDP endpoint does not serve it is none, and its clients are given another. The connections of one that only is
+/// not ready now go on.
+fn state(protocol: Protocol, is: EndpointConditions, publish_not_ready: bool) -> Option<BackendState> {
+    match is {
+        _ if is.ready || publish_not_ready => Some(BackendState::Active),
+        _ if protocol == Protocol::Udp && !is.serving => None,
+        _ if is.terminating => Some(BackendState::Terminating),
+        _ => Some(BackendState::NotReady),
+    }
 }
 
 /// Those that take new connections: the ready ones; without any, those that end and still serve.

@@ -30,7 +30,7 @@ pub struct Services {
     pub sockets: bool,
     /// Whose sockets: a control group of version 2. `None`: to be found, or mounted.
     pub cgroup_root: Option<PathBuf>,
-    /// Rows of frontends, per family, and clients with affinity.
+    /// Frontends of both families and scopes together, and clients with affinity.
     pub frontends_max: u32,
     /// Rows of slots.
     pub slots_max: u32,

@@ -181,7 +181,7 @@ pub const OPTIONS: &[Spec] = &[
         "bpf-lb-map-max",
         Kind::Value("ENTRIES"),
         "65535",
-        "Frontends of services, per family, and clients that keep their backend",
+        "Frontends of services of both families together, at most 65535, and clients that keep their backend",
     ),
     option(
         "bpf-lb-slot-map-max",

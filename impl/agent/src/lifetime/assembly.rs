@@ -162,6 +162,7 @@ fn desired(config: &Config, node: &Node) -> controlplane::Config {
             local: node.pod_ranges(),
             frontends_max: services.frontends_max as usize,
             backends_max: services.backends_max as usize,
+            slots_max: services.slots_max as usize,
         },
         cluster_name: workloads.cluster_name.clone(),
         cluster_id: 0,

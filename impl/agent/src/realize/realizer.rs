@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The thread and the handle by which others reach it.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -308,7 +309,8 @@ impl<T: Target, F: Fn()> Worker<T, F> {
     /// Says what is the case now, and when to try again.
     fn tell(&mut self, mut failures: Vec<Failure>) {
         failures.extend(self.files.failures());
-        for failure in failures.iter().filter(|failure| !self.failures.contains(failure)) {
+        let told: HashSet<&Failure> = self.failures.iter().collect();
+        for failure in failures.iter().filter(|failure| !told.contains(failure)) {
             tracing::warn!(row = %failure.row, reason = failure.reason, "not as desired, will be tried again");
         }
         self.retry_at = (!failures.is_empty()).then(|| Instant::now() + self.pause);

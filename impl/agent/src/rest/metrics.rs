@@ -74,7 +74,11 @@ fn of_plane(plane: &ControlPlane) -> Snapshot {
         *enforcement.entry(word).or_default() += 1;
     }
     let backends = BackendCounts::of(plane);
-    let backends = [("active", backends.active), ("terminating", backends.terminating)];
+    let backends = [
+        ("active", backends.active),
+        ("terminating", backends.terminating),
+        ("not-ready", backends.not_ready),
+    ];
     let pools = [("ipv4", ipam.ipv4), ("ipv6", ipam.ipv6)];
     Snapshot {
         endpoints: EndpointCounts {

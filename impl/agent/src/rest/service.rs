@@ -149,6 +149,7 @@ fn model(view: ServiceView) -> Service {
         state: match row.state {
             BackendState::Active => ACTIVE.into(),
             BackendState::Terminating => "terminating".into(),
+            BackendState::NotReady => "not-ready".into(),
         },
     };
     let spec = ServiceSpec {

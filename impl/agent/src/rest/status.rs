@@ -30,6 +30,8 @@ pub struct BackendCounts {
     pub active: u64,
     /// They keep those that they have.
     pub terminating: u64,
+    /// They keep those that they have, and are not ready for others.
+    pub not_ready: u64,
 }
 
 impl BackendCounts {
@@ -39,6 +41,7 @@ impl BackendCounts {
             match row.state {
                 BackendState::Active => counts.active += 1,
                 BackendState::Terminating => counts.terminating += 1,
+                BackendState::NotReady => counts.not_ready += 1,
             }
         }
         counts
@@ -96,6 +99,7 @@ impl<T: Target> Api<T> {
             frontends: status.services as u64,
             active_backends: backends.active,
             terminating_backends: backends.terminating,
+            not_ready_backends: backends.not_ready,
             sockets,
             sockets_msg,
             mode: if services.dsr { "dsr" } else { "snat" }.into(),

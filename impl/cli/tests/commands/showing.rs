@@ -100,7 +100,8 @@ fn status() -> Value {
         "nodeMonitor": {"cpus": 2, "npages": 1024, "pagesize": 4096, "lost": 0, "unknown": 0},
         "ipam": {"ipv4": ["10.15.0.1", "10.15.0.2"], "status": "2/65535 allocated"},
         "services": {
-            "kubernetes": true, "frontends": 4, "active-backends": 7, "terminating-backends": 1, "sockets": false,
+            "kubernetes": true, "frontends": 4, "active-backends": 7, "terminating-backends": 1,
+            "not-ready-backends": 2, "sockets": false,
             "sockets-msg": "there is no cgroup2", "mode": "snat", "algorithm": "random",
             "node-port-range": "30000-32767", "refused-count": 3, "refused": {"default/web": "no id is free"}
         },
@@ -122,7 +123,7 @@ Kubernetes:   Disabled
 Cilium:       Ok         OK
 NodeMonitor:            Listening for events on 2 CPUs with 1024x4096 of shared memory
 IPAM:                   2/65535 allocated
-Services:               4 frontends, 7 backends and 1 terminating; 3 refused
+Services:               4 frontends, 7 backends and 1 terminating and 2 not ready; 3 refused
   Kubernetes:           Enabled
   Sockets:              Disabled: there is no cgroup2
   Mode:                 snat, random, NodePorts 30000-32767

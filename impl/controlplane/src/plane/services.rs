@@ -118,7 +118,7 @@ impl ControlPlane {
         self.failures_where(|row| match row {
             Row::Service(other) => other == frontend,
             Row::Backend(id) => slots.contains(id),
-            row => *row == Row::Node,
+            row => matches!(row, Row::Node | Row::Datapath),
         })
     }
 

@@ -133,6 +133,19 @@ fn a_service_that_fails_is_none_of_a_policys_business() {
 }
 
 #[test]
+fn rules_whose_epoch_could_not_be_raised_are_not_realized() {
+    let mut world = World::started();
+    world.create(request(5, &["k8s:a"]));
+    let ticket = world.ask(|ticket| Event::PolicyAdd {
+        ticket,
+        rules: vec![lets_in("one", "a", "b")],
+        replace: false,
+    });
+    world.realize_with(&[(Row::Datapath, "the map is frozen")]);
+    assert!(matches!(&world.replies[&ticket], Err(Refusal::NotRealized(failures)) if failures.len() == 1));
+}
+
+#[test]
 fn identities_that_come_and_go_are_one_entry_each() {
     let mut world = World::started();
     let a = world.create(request(5, &["k8s:a"]));

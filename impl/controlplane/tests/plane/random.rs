@@ -335,6 +335,7 @@ pub fn ids_of(tables: &Desired) -> Restored {
     Restored {
         frontends: tables.services.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
         backends: tables.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
+        ..Restored::default()
     }
 }
 

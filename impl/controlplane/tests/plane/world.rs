@@ -292,7 +292,11 @@ pub fn dump(plane: &ControlPlane) -> String {
         lines.insert(line.trim_end().to_owned());
     }
     for row in desired.backends.values() {
-        let ends = if row.state == BackendState::Terminating { " ends" } else { "" };
+        let ends = match row.state {
+            BackendState::Active => "",
+            BackendState::Terminating => " ends",
+            BackendState::NotReady => " is not ready",
+        };
         lines.insert(format!("backend {}{ends}", row.address));
     }
     for (what, why) in plane.status().services_refused {

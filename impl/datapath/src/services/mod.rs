@@ -54,6 +54,14 @@ impl Services {
         &self.known
     }
 
+    /// Forgets which clients of these frontends' ids had these backends.
+    ///
+    /// # Errors
+    /// [`DatapathError::Map`].
+    pub fn forget_affinity(&self, is_gone: impl Fn((u16, u32)) -> bool) -> Result<(), DatapathError> {
+        Ok(self.tables.forget_affinity(is_gone)?)
+    }
+
     /// Programs know how many frontends the network may reach.
     pub const fn tell_external(&mut self, count: u32) {
         self.known.told_external = count;

@@ -15,15 +15,28 @@ use crate::order::{PresentServices, Write, changed_slots, possible_slots};
 use crate::round::Round;
 use crate::{Datapath, DatapathError};
 
+/// The writes of one kind, as what they say.
+macro_rules! of_kind {
+    ($group:expr, $pattern:pat => $value:expr) => {
+        $group
+            .iter()
+            .filter_map(|write| match write {
+                $pattern => Some($value),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+}
+
 impl Datapath {
     /// Writes of services of one kind, which may be done at once.
     pub(crate) fn write_services(&mut self, group: &[Write], round: &mut Round<'_>) {
         match group.first() {
             Some(Write::LbExternal(count)) => self.tell_external(*count, round),
-            Some(Write::LbEpoch) => {
-                if let Err(error) = self.bump_lb_epoch() {
-                    round.fail_all(&error);
-                }
+            Some(Write::LbEpoch) => self.raise_lb_epoch(round),
+            Some(Write::ForgetAffinity(..)) => {
+                let gone = of_kind!(group, Write::ForgetAffinity(id, backend) => (*id, *backend));
+                self.forget_affinity(gone.into_iter().collect(), round);
             }
             _ => {
                 if let Some(services) = &mut self.services {
@@ -69,19 +82,6 @@ impl Datapath {
     }
 }
 
-/// The writes of one kind, as what they say.
-macro_rules! of_kind {
-    ($group:expr, $pattern:pat => $value:expr) => {
-        $group
-            .iter()
-            .filter_map(|write| match write {
-                $pattern => Some($value),
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
-}
-
 impl Services {
     fn write(&mut self, group: &[Write], round: &mut Round<'_>) {
         match group.first() {
@@ -105,15 +105,6 @@ impl Services {
             }
             Some(Write::RemoveFrontend(_)) => {
                 self.remove_frontends(&of_kind!(group, Write::RemoveFrontend(frontend) => *frontend), round);
-            }
-            Some(Write::ForgetAffinity(..)) => {
-                let gone: HashSet<(u16, u32)> =
-                    of_kind!(group, Write::ForgetAffinity(id, backend) => (*id, *backend))
-                        .into_iter()
-                        .collect();
-                if let Err(error) = self.tables.forget_affinity(&gone) {
-                    round.fail_all(&error);
-                }
             }
             Some(Write::RemoveSlot(..)) => {
                 let ids: BTreeSet<u16> =
@@ -193,8 +184,11 @@ impl Services {
             // Less than a count that is there.
             ((row.count as usize) > wanted).then_some((owner, LbFrontend { count: wanted as u32, ..row }))
         });
-        self.write_frontends(rows.collect(), round);
-        self.trim_all(ids, round);
+        let rows: Vec<(Frontend, LbFrontend)> = rows.collect();
+        // Of the others, slots beyond the count are those by which they are about to grow.
+        let shortened: BTreeSet<u16> = rows.iter().map(|(_, row)| row.id).collect();
+        self.write_frontends(rows, round);
+        self.trim_all(&shortened, round);
     }
 
     /// The backends that are to be in an id's slots, as far as they are there.
@@ -300,7 +294,7 @@ impl Services {
         for family in [false, true] {
             let ids = rows.iter().filter(|(_, ipv6)| *ipv6 == family).map(|(id, _)| *id);
             for (_, reason) in self.clear_reverse(ids.collect(), family) {
-                round.fail_all(&reason);
+                round.fail_strays(&reason);
             }
         }
     }

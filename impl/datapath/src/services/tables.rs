@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The maps of services, and their rows as the control plane names them.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use addr::{Be32, Port, Protocol};
@@ -181,7 +180,13 @@ impl<K: FrontendKey, B: BackendValue, R: ReverseValue> FamilyTables<K, B, R> {
 
     fn restore(&self, restored: &mut Restored) -> Result<(), MapError> {
         let frontends = self.frontends.rows()?;
-        restored.frontends.extend(frontends.iter().filter_map(|(key, row)| Some((key.frontend()?, row.id))));
+        let frontends = frontends.iter().filter_map(|(key, row)| Some((key.frontend()?, row)));
+        for (frontend, row) in frontends {
+            restored.frontends.insert(frontend, row.id);
+            if row.count == 0 {
+                restored.without_slots.insert(frontend);
+            }
+        }
         let backends = self.backends.rows()?;
         restored.backends.extend(backends.iter().filter_map(|(id, row)| Some((row.address()?, *id))));
         Ok(())
@@ -265,7 +270,7 @@ impl ServiceTables {
 
     /// The ids that are in them.
     pub fn restore(&self) -> Result<Restored, MapError> {
-        let mut restored = Restored { frontends: BTreeMap::new(), backends: BTreeMap::new() };
+        let mut restored = Restored::default();
         self.v4.restore(&mut restored)?;
         self.v6.restore(&mut restored)?;
         Ok(restored)
@@ -308,13 +313,10 @@ impl ServiceTables {
     }
 
     /// Takes away which clients of these frontends' ids had these backends.
-    pub fn forget_affinity(&self, gone: &std::collections::HashSet<(u16, u32)>) -> Result<(), MapError> {
+    pub fn forget_affinity(&self, is_gone: impl Fn((u16, u32)) -> bool) -> Result<(), MapError> {
         let rows = self.affinity.rows()?;
-        let stale: Vec<LbAffinityKey> = rows
-            .iter()
-            .filter(|(key, row)| gone.contains(&(key.id, row.backend)))
-            .map(|(key, _)| *key)
-            .collect();
+        let stale: Vec<LbAffinityKey> =
+            rows.iter().filter(|(key, row)| is_gone((key.id, row.backend))).map(|(key, _)| *key).collect();
         self.affinity.remove_all(&stale).into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 

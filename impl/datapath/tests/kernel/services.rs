@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use addr::{Port, Protocol};
-use controlplane::{Delta, Deltas, Desired, Row};
-use datapath::{Datapath, DatapathConfig, ServicesConfig};
+use controlplane::{Delta, Deltas, Desired, Failure, Row};
+use datapath::{Datapath, DatapathConfig, Pins, ServicesConfig};
 use loadbalancer::{BackendAddress, BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
 use maps::{LbBackend4, LbFrontend, LbKey4, LbReverse4, LbSlotKey, RuntimeConfig, lb_flags, names};
 
@@ -193,7 +193,11 @@ fn the_next_agent_finds_the_ids_and_takes_away_what_nobody_desires() {
     let bench = Bench::new();
     bench.run(|| {
         let mut first = Datapath::start(&config(&bench, None)).unwrap();
-        let rows = vec![(cluster_ip(1), service(7, &[40])), (cluster_ip(2), service(8, &[40, 41]))];
+        let rows = vec![
+            (cluster_ip(1), service(7, &[40])),
+            (cluster_ip(2), service(8, &[40, 41])),
+            (cluster_ip(3), service(6, &[])),
+        ];
         let backends = vec![(40, endpoint(1)), (41, endpoint(2))];
         assert_eq!(first.apply(&services(rows.clone(), backends.clone())), []);
         // What one that died in the middle has left: slots and a row of answers that are no frontend's.
@@ -207,11 +211,12 @@ fn the_next_agent_finds_the_ids_and_takes_away_what_nobody_desires() {
         let mut second = Datapath::start(&config(&bench, None)).unwrap();
         assert_ne!(runtime(&second).lb_epoch, epoch);
         let restored = second.services().unwrap();
-        assert_eq!(restored.frontends, [(cluster_ip(1), 7), (cluster_ip(2), 8)].into());
+        assert_eq!(restored.frontends, [(cluster_ip(1), 7), (cluster_ip(2), 8), (cluster_ip(3), 6)].into());
+        assert_eq!(restored.without_slots, [cluster_ip(3)].into());
         let addresses = backends.iter().map(|(id, row)| (row.address, *id));
         assert_eq!(restored.backends, addresses.collect());
         assert_eq!(second.apply(&Deltas::default()), []);
-        assert_eq!(Found::read(&second).frontends.len(), 2, "nothing is removed before a resync");
+        assert_eq!(Found::read(&second).frontends.len(), 3, "nothing is removed before a resync");
         let desired = Desired {
             services: [rows[0].clone()].into(),
             backends: [backends[0]].into(),
@@ -223,6 +228,62 @@ fn the_next_agent_finds_the_ids_and_takes_away_what_nobody_desires() {
         assert_eq!(found.of(&cluster_ip(1)), Some(vec![40]));
         assert_eq!((found.frontends.len(), found.backends.len()), (1, 1));
         assert_eq!(reverse.lookup(&9).unwrap(), Some(LbReverse4::default()));
+    });
+}
+
+#[test]
+fn a_resync_that_could_not_remove_anything_is_finished_with_a_later_try() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&config(&bench, None)).unwrap();
+        let rows: Vec<_> = (1..=3).map(|id| (cluster_ip(id), service(id, &[u32::from(id)]))).collect();
+        let backends: Vec<_> = (1..=3).map(|id| (id, endpoint(id))).collect();
+        assert_eq!(datapath.apply(&services(rows.clone(), backends.clone())), []);
+        // A directory that cannot be read: a link that leads to itself.
+        let links = Pins::new(bench.bpffs()).links();
+        let away = links.with_file_name("away");
+        std::fs::rename(&links, &away).unwrap();
+        std::os::unix::fs::symlink(&links, &links).unwrap();
+        let desired = Desired {
+            services: rows[..2].iter().cloned().collect(),
+            backends: backends[..2].iter().copied().collect(),
+            ..Desired::default()
+        };
+        let told = |failures: &[Failure]| {
+            assert_eq!(failures.len(), 1, "{failures:?}");
+            assert_eq!(failures[0].row, Row::Datapath);
+            assert!(failures[0].reason.starts_with("nothing was removed: "), "{failures:?}");
+        };
+        told(&datapath.resync(&desired));
+        told(&datapath.retry());
+        // What changes in the meantime counts.
+        told(&datapath.apply(&gone(vec![cluster_ip(1)], vec![1])));
+        assert_eq!(Found::read(&datapath).frontends.len(), 2);
+        std::fs::remove_file(&links).unwrap();
+        std::fs::rename(&away, &links).unwrap();
+        assert_eq!(datapath.retry(), []);
+        let found = Found::read(&datapath);
+        found.check(&datapath);
+        assert_eq!(found.frontends.keys().copied().collect::<Vec<_>>(), [cluster_ip(2)]);
+        assert_eq!(found.backends.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(datapath.retry(), []);
+    });
+}
+
+#[test]
+fn an_epoch_that_could_not_be_raised_is_said_until_it_is() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&config(&bench, None)).unwrap();
+        let rows = vec![(cluster_ip(1), service(1, &[1]))];
+        assert_eq!(datapath.apply(&services(rows, vec![(1, endpoint(1))])), []);
+        datapath.map::<u32, RuntimeConfig>(names::RUNTIME).unwrap().handle().freeze().unwrap();
+        let failures = datapath.apply(&gone(vec![cluster_ip(1)], vec![1]));
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert_eq!(failures[0].row, Row::Datapath);
+        assert!(failures[0].reason.contains(names::RUNTIME), "{failures:?}");
+        assert_eq!(datapath.retry(), failures);
+        assert_eq!(datapath.apply(&Deltas::default()), failures);
     });
 }
 
@@ -319,18 +380,45 @@ fn a_service_whose_new_backends_do_not_fit_loses_those_that_went_all_the_same() 
         let key = cluster_ip(1);
         let change = services(vec![(key, service(1, &[1, 2]))], vec![(1, endpoint(1)), (2, endpoint(2))]);
         assert_eq!(datapath.apply(&change), []);
-        let mut change = services(vec![(key, service(1, &[3, 2]))], vec![(3, endpoint(3))]);
+        let mut change =
+            services(vec![(key, service(1, &[3, 4, 2]))], vec![(3, endpoint(3)), (4, endpoint(4))]);
         change.backends.removals = vec![1];
         let failures = datapath.apply(&change);
         let rows: BTreeSet<Row> = failures.iter().map(|failure| failure.row).collect();
-        assert_eq!(rows, [Row::Service(key), Row::Backend(3)].into(), "{failures:?}");
+        assert_eq!(rows, [Row::Service(key), Row::Backend(4)].into(), "{failures:?}");
         let found = Found::read(&datapath);
         found.check(&datapath);
-        assert_eq!(found.of(&key), Some(vec![2]));
-        assert_eq!(datapath.retry(), []);
+        assert_eq!(found.of(&key).map(BTreeSet::from_iter), Some([3, 2].into()));
+        let rest = services(vec![(key, service(1, &[4, 2]))], Vec::new());
+        let rest = Deltas { backends: Delta { removals: vec![3], ..Delta::default() }, ..rest };
+        assert_eq!(datapath.apply(&rest), []);
         let found = Found::read(&datapath);
         found.check(&datapath);
-        assert_eq!(found.of(&key), Some(vec![3, 2]));
+        assert_eq!(found.of(&key).map(BTreeSet::from_iter), Some([4, 2].into()));
+    });
+}
+
+#[test]
+fn in_full_tables_what_goes_makes_room_for_what_comes_with_the_same_change() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut datapath = Datapath::start(&with_sizes(&bench, 2, 4, 4)).unwrap();
+        let slots = |id: u16| [u32::from(id) * 2, u32::from(id) * 2 + 1];
+        let some = |ids: std::ops::RangeInclusive<u16>| {
+            let rows = ids.clone().map(|id| (cluster_ip(id), service(id, &slots(id)))).collect();
+            services(rows, ids.flat_map(slots).map(|id| (id, endpoint(id))).collect())
+        };
+        assert_eq!(datapath.apply(&some(1..=2)), []);
+        let mut change = some(3..=4);
+        change.services.removals = vec![cluster_ip(1), cluster_ip(2)];
+        change.backends.removals = (1..=2).flat_map(slots).collect();
+        assert_eq!(datapath.apply(&change), []);
+        assert_eq!(datapath.totals().failures, 0);
+        let found = Found::read(&datapath);
+        found.check(&datapath);
+        assert_eq!(found.of(&cluster_ip(3)), Some(vec![6, 7]));
+        assert_eq!(found.of(&cluster_ip(4)), Some(vec![8, 9]));
+        assert_eq!((found.frontends.len(), found.slots.len(), found.backends.len()), (2, 4, 4));
     });
 }
 

@@ -82,3 +82,47 @@ fn one_that_moves_away_lets_the_other_in() {
         "10.96.0.10:80/TCP ClusterIP shop/b:http =\n10.96.0.20:80/TCP ClusterIP shop/a:http =\n"
     );
 }
+
+#[test]
+fn an_address_that_the_cluster_gave_is_taken_by_nobody_who_writes_it_into_a_service() {
+    let give = [
+        service("kube-dns", &format!("clusterIP: 10.96.0.10, {HTTP}")),
+        service(
+            "node",
+            "type: NodePort, clusterIP: 10.96.0.11, ports: [{name: http, port: 81, nodePort: 30080}]",
+        ),
+        service("outside", &format!("type: LoadBalancer, clusterIP: 10.96.0.12, {HTTP}"))
+            .replace("status: {}", "status: {loadBalancer: {ingress: [{ip: 198.51.100.9}]}}"),
+    ];
+    let ports = "ports: [{name: http, port: 80}, {name: node, port: 30080}]";
+    let ips = "externalIPs: [10.96.0.10, 192.0.2.1, 198.51.100.9]";
+    let take = service("a", &format!("clusterIP: 10.96.0.20, {ips}, {ports}"));
+    for first in [true, false] {
+        let mut world = World::node();
+        give.iter().filter(|_| first).for_each(|text| world.apply(text));
+        world.apply(&take);
+        give.iter().for_each(|text| world.apply(text));
+        let has = |frontend: &str| world.row(&format!("{frontend}/TCP")).owner.clone();
+        assert_eq!(has("10.96.0.10:80"), "shop/kube-dns:http");
+        assert_eq!(has("192.0.2.1:30080"), "shop/node:http");
+        assert_eq!(has("198.51.100.9:80"), "shop/outside:http");
+        assert_eq!(has("192.0.2.1:80"), "shop/a:http");
+        let refused = world.balancer.refused();
+        assert_eq!(refused["10.96.0.10:80/TCP of shop/a:http"], "shop/kube-dns:http has it already");
+        assert_eq!(refused.len(), 3, "{refused:?}");
+        world.delete_service("shop/kube-dns");
+        assert_eq!(world.row("10.96.0.10:80/TCP").owner, "shop/a:http");
+    }
+}
+
+#[test]
+fn a_frontend_that_is_wanted_for_another_reason_now_is_contested_anew() {
+    let mut world = World::node();
+    world.apply(&service("a", &format!("clusterIP: 10.96.0.10, externalIPs: [198.51.100.9], {HTTP}")));
+    world.apply(&service("b", &format!("clusterIP: 10.96.0.11, externalIPs: [198.51.100.9], {HTTP}")));
+    assert_eq!(world.row("198.51.100.9:80/TCP").owner, "shop/a:http");
+    world.apply(&service("b", &format!("clusterIP: 198.51.100.9, {HTTP}")));
+    assert_eq!(world.row("198.51.100.9:80/TCP").owner, "shop/b:http");
+    world.apply(&service("b", &format!("clusterIP: 10.96.0.11, externalIPs: [198.51.100.9], {HTTP}")));
+    assert_eq!(world.row("198.51.100.9:80/TCP").owner, "shop/a:http");
+}

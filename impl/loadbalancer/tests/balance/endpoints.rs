@@ -21,8 +21,54 @@ fn only_ready_endpoints_are_given_connections_and_the_others_keep_theirs() {
     assert_eq!(
         world.dump(),
         "10.96.0.10:80/TCP ClusterIP shop/web:http = 10.0.0.5:8080\n\
-         backend 10.0.0.5:8080/TCP\nbackend 10.0.0.7:8080/TCP ends\nbackend 10.0.0.8:8080/TCP ends\n"
+         backend 10.0.0.5:8080/TCP\nbackend 10.0.0.7:8080/TCP is not ready\nbackend 10.0.0.8:8080/TCP ends\n"
     );
+}
+
+#[test]
+fn a_udp_endpoint_that_does_not_serve_is_no_backend_and_one_of_tcp_keeps_its_connections() {
+    let ports = "ports: [{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}]";
+    let mut world = World::node();
+    world.apply(&service("web", &format!("clusterIP: 10.96.0.10, {ports}")));
+    let both = |endpoints: &str| {
+        slice("a", "web", endpoints).replace("ports: [", "ports: [{name: dns, port: 8053, protocol: UDP}, ")
+    };
+    world.apply(&both(&ready(&["10.0.0.5", "10.0.0.7", "10.0.0.8", "10.0.0.9"])));
+    assert_eq!(world.row("10.96.0.10:53/UDP").slots.len(), 4);
+    let id = world.id("10.0.0.8:8053");
+    world.apply(&both(&format!("{}, {NOT_READY}, {ENDS}, {ENDED}", ready(&["10.0.0.5"]))));
+    let dump = world.dump();
+    let backends: Vec<&str> = dump.lines().filter(|line| line.starts_with("backend")).collect();
+    assert_eq!(
+        backends,
+        [
+            "backend 10.0.0.5:8053/UDP",
+            "backend 10.0.0.5:8080/TCP",
+            "backend 10.0.0.7:8080/TCP is not ready",
+            "backend 10.0.0.8:8053/UDP ends",
+            "backend 10.0.0.8:8080/TCP ends",
+            "backend 10.0.0.9:8080/TCP ends",
+        ]
+    );
+    assert_eq!(world.id("10.0.0.8:8053"), id);
+}
+
+#[test]
+fn of_two_services_that_say_different_things_of_a_backend_the_better_word_counts() {
+    let mut world = World::node();
+    let mut after = |endpoint: &str, other: &str| {
+        for (name, endpoints, ip) in [("web", endpoint, 10), ("two", other, 11)] {
+            world.apply(&service(name, &format!("clusterIP: 10.96.0.{ip}, {HTTP}")));
+            let endpoints = endpoints.replace("10.0.0.8", "10.0.0.7");
+            world.apply(&slice(name, name, &endpoints));
+        }
+        let id = world.id("10.0.0.7:8080");
+        world.backends[&id].state
+    };
+    assert_eq!(after(NOT_READY, NOT_READY), BackendState::NotReady);
+    assert_eq!(after(NOT_READY, ENDS), BackendState::Terminating);
+    assert_eq!(after(&ready(&["10.0.0.7"]), ENDS), BackendState::Active);
+    assert_eq!(after(NOT_READY, NOT_READY), BackendState::NotReady);
 }
 
 #[test]
@@ -110,7 +156,7 @@ fn endpoints_objects_count_where_there_is_no_slice() {
     assert_eq!(
         world.dump(),
         "10.96.0.10:80/TCP ClusterIP shop/web:http = 10.0.0.5:8080 10.0.0.7:9090\n\
-         backend 10.0.0.5:8080/TCP\nbackend 10.0.0.6:8080/TCP ends\nbackend 10.0.0.7:9090/TCP\n"
+         backend 10.0.0.5:8080/TCP\nbackend 10.0.0.6:8080/TCP is not ready\nbackend 10.0.0.7:9090/TCP\n"
     );
     world.apply(&slice("web-abc", "web", &ready(&["10.0.0.9"])));
     assert_eq!(world.lines(""), "10.96.0.10:80/TCP ClusterIP shop/web:http = 10.0.0.9:8080\n");

@@ -3,7 +3,7 @@
 
 use loadbalancer::Config;
 
-use crate::world::{HTTP, World, config, ready, service, slice};
+use crate::world::{HTTP, World, config, maglev, ready, service, slice};
 
 fn web(n: u8) -> String {
     service(&format!("s{n}"), &format!("clusterIP: 10.96.0.{n}, {HTTP}"))
@@ -94,4 +94,53 @@ fn when_all_ids_are_in_use_the_next_frontend_waits_for_one() {
     assert_eq!(world.frontends.len(), 65_002);
     assert!(world.balancer.refused().is_empty());
     assert_eq!(world.lines("s9"), "10.96.0.9:80/TCP ClusterIP shop/s9:http =\n");
+}
+
+#[test]
+fn slots_over_the_limit_wait_for_room() {
+    let mut world = World::new(Config { slots_max: 3, ..config() });
+    (1..=3).for_each(|n| world.apply(&web(n)));
+    world.apply(&slice("s1", "s1", &ready(&["10.0.0.1", "10.0.0.2"])));
+    world.apply(&slice("s2", "s2", &ready(&["10.0.0.3", "10.0.0.4"])));
+    world.apply(&slice("s3", "s3", &ready(&["10.0.0.5"])));
+    assert_eq!(world.lines("s2"), "10.96.0.2:80/TCP ClusterIP shop/s2:http = 10.0.0.3:8080\n");
+    assert_eq!(world.lines("s3"), "10.96.0.3:80/TCP ClusterIP shop/s3:http =\n");
+    let why = |lacking, wanted| {
+        format!(
+            "no room for {lacking} of its {wanted} slots beside those of others, 3 at most: raise --bpf-lb-slot-map-max"
+        )
+    };
+    let refused = world.balancer.refused();
+    assert_eq!(refused["10.96.0.2:80/TCP of shop/s2:http"], why(1, 2));
+    assert_eq!(refused["10.96.0.3:80/TCP of shop/s3:http"], why(1, 1));
+    // One that changes has the room that it had.
+    world.apply(&slice("s1", "s1", &ready(&["10.0.0.2", "10.0.0.6"])));
+    assert_eq!(world.lines("s1"), "10.96.0.1:80/TCP ClusterIP shop/s1:http = 10.0.0.2:8080 10.0.0.6:8080\n");
+    world.delete_slice("shop/s1");
+    assert_eq!(world.lines("s2"), "10.96.0.2:80/TCP ClusterIP shop/s2:http = 10.0.0.3:8080 10.0.0.4:8080\n");
+    assert_eq!(world.lines("s3"), "10.96.0.3:80/TCP ClusterIP shop/s3:http = 10.0.0.5:8080\n");
+    assert!(world.balancer.refused().is_empty());
+}
+
+#[test]
+fn a_maglev_table_is_there_as_a_whole_or_not_at_all() {
+    let mut world = World::new(Config { slots_max: 2 * 251 + 250, ..maglev() });
+    for n in 1..=4 {
+        let name = format!("s{n}");
+        world.apply(&(web(n) + "---\n" + &slice(&name, &name, &ready(&["10.0.0.1", "10.0.0.2"]))));
+    }
+    let slots = |world: &World| {
+        (1..=4).map(|n| world.row(&format!("10.96.0.{n}:80/TCP")).slots.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(slots(&world), [251, 251, 0, 0]);
+    assert_eq!(
+        world.balancer.refused()["10.96.0.4:80/TCP of shop/s4:http"],
+        "no room for 251 of its 251 slots beside those of others, 752 at most: raise --bpf-lb-slot-map-max"
+    );
+    world.delete_slice("shop/s2");
+    assert_eq!(slots(&world), [251, 0, 251, 0]);
+    world.delete_service("shop/s1");
+    assert_eq!(world.row("10.96.0.4:80/TCP").slots.len(), 251);
+    assert!(world.balancer.refused().is_empty());
+    assert_eq!(world.balancer.frontends().values().map(|row| row.slots.len()).sum::<usize>(), 502);
 }

@@ -242,6 +242,7 @@ proptest! {
         let ids = Restored {
             frontends: world.frontends.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
             backends: world.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
+            ..Restored::default()
         };
         let restarted = facts.at_once(config, &world, ids);
         prop_assert_eq!(&restarted.backends, &world.backends);
@@ -253,10 +254,12 @@ proptest! {
 
     #[test]
     fn with_little_room_tables_are_sound_and_empty_when_all_is_gone(
-        steps in proptest::collection::vec(step(), 0..40), frontends_max in 0_usize..6, backends_max in 0_usize..4
+        steps in proptest::collection::vec(step(), 0..40), frontends_max in 0_usize..6, backends_max in 0_usize..4,
+        slots_max in 0_usize..6
     ) {
-        let config = Config { frontends_max, backends_max, ..config() };
+        let config = Config { frontends_max, backends_max, slots_max, ..config() };
         let (mut world, facts) = run(&steps, &config);
+        prop_assert!(world.frontends.values().map(|row| row.slots.len()).sum::<usize>() <= slots_max);
         prop_assert!(world.frontends.len() <= frontends_max && world.backends.len() <= backends_max);
         for service in world.balancer.api() {
             world.balancer.delete_api(service.id);

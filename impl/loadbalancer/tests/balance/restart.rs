@@ -3,13 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use loadbalancer::{BackendAddress, Frontend, Restored, Scope};
+use loadbalancer::{BackendAddress, Config, Frontend, Restored, Scope};
 
-use crate::world::{HTTP, World, config, ready, service, slice};
+use crate::world::{HTTP, World, config, maglev, ready, service, slice};
 
 fn restored(world: &World) -> Restored {
     Restored {
         frontends: world.frontends.iter().map(|(frontend, row)| (*frontend, row.id)).collect(),
+        without_slots: world
+            .frontends
+            .iter()
+            .filter(|(_, row)| row.slots.is_empty())
+            .map(|(frontend, _)| *frontend)
+            .collect(),
         backends: world.backends.iter().map(|(id, row)| (row.address, *id)).collect(),
     }
 }
@@ -80,6 +86,7 @@ fn tables_that_make_no_sense_do_not_harm() {
     let mut world = World::new(config());
     world.balancer.restore(Restored {
         frontends: [(frontend(1), 7), (frontend(2), 7), (frontend(3), 0), (frontend(4), u16::MAX)].into(),
+        without_slots: [frontend(9)].into(),
         backends: [(backend(1), 5), (backend(2), 5), (backend(3), 0), (backend(4), u32::MAX)].into(),
     });
     (1..=5).for_each(|n| world.take(&objects(n)));
@@ -87,4 +94,45 @@ fn tables_that_make_no_sense_do_not_harm() {
     assert_eq!(world.row("10.96.0.1:80/TCP").id, 7);
     assert_eq!(world.row("10.96.0.4:80/TCP").id, u16::MAX);
     assert_eq!((world.id("10.0.0.1:8080"), world.id("10.0.0.4:8080")), (5, u32::MAX));
+}
+
+/// What works before a restart works after it, whose names sort first or not; the others are refused as before.
+fn keeps_what_works(config: &Config, order: [u8; 4]) {
+    let mut world = World::new(config.clone());
+    order.iter().for_each(|n| world.apply(&objects(*n)));
+    assert!(!world.balancer.refused().is_empty(), "there is room for all");
+    let mut again = World::new(config.clone());
+    again.balancer.restore(restored(&world));
+    order.iter().for_each(|n| again.take(&objects(*n)));
+    again.decide();
+    assert_eq!(again.dump(), world.dump());
+    let reasons = |world: &World| world.balancer.refused();
+    assert_eq!(reasons(&again), reasons(&world));
+}
+
+#[test]
+fn where_there_is_no_room_for_all_a_restart_takes_nothing_from_what_works() {
+    for config in [
+        Config { frontends_max: 2, ..config() },
+        Config { slots_max: 4, ..config() },
+        Config { backends_max: 4, ..config() },
+        Config { slots_max: 2 * 251, ..maglev() },
+    ] {
+        keeps_what_works(&config, [5, 4, 3, 2]);
+        keeps_what_works(&config, [2, 3, 4, 5]);
+    }
+}
+
+#[test]
+fn room_that_nobody_claims_after_a_restart_is_for_those_that_waited() {
+    let config = Config { frontends_max: 2, backends_max: 4, slots_max: 4, ..config() };
+    let mut world = World::new(config.clone());
+    [5, 4, 3].iter().for_each(|n| world.apply(&objects(*n)));
+    let mut again = World::new(config);
+    again.balancer.restore(restored(&world));
+    [5, 3].iter().for_each(|n| again.take(&objects(*n)));
+    again.decide();
+    assert_eq!(again.lines("s3"), "10.96.0.3:80/TCP ClusterIP shop/s3:http = 10.0.0.3:8080 10.9.0.3:8080\n");
+    assert_eq!(again.row("10.96.0.5:80/TCP").slots.len(), 2);
+    assert!(again.balancer.refused().is_empty());
 }

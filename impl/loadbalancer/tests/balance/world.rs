@@ -210,7 +210,11 @@ impl World {
         }
         let mut backends: Vec<&BackendRow> = self.backends.values().collect();
         backends.sort_by_key(|row| row.address);
-        let ends = |row: &BackendRow| if row.state == BackendState::Active { "" } else { " ends" };
+        let ends = |row: &BackendRow| match row.state {
+            BackendState::Active => "",
+            BackendState::Terminating => " ends",
+            BackendState::NotReady => " is not ready",
+        };
         lines.extend(backends.iter().map(|row| format!("backend {}{}\n", row.address, ends(row))));
         lines.concat()
     }
