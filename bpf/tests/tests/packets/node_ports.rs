@@ -21,9 +21,9 @@ const PORT: u16 = 30_080;
 type End = (IpAddr, u16);
 
 /// A client outside, and a service at port 30080 of the node.
-struct Outside<'a> {
-    talk: Talk<'a>,
-    client: End,
+pub struct Outside<'a> {
+    pub talk: Talk<'a>,
+    pub client: End,
 }
 
 impl<'a> Outside<'a> {
@@ -40,11 +40,11 @@ impl<'a> Outside<'a> {
         Self::new(node, family, protocol, (node.b.ip(family), 8080))
     }
 
-    fn remote(node: &'a Node, family: Family, protocol: u8) -> Self {
+    pub fn remote(node: &'a Node, family: Family, protocol: u8) -> Self {
         Self::new(node, family, protocol, (family.remote_pod(), 8080))
     }
 
-    fn asks(&self, flags: u8) -> Outcome {
+    pub fn asks(&self, flags: u8) -> Outcome {
         self.talk.node.from_netdev(self.talk.packet(self.client, self.talk.service.at, flags))
     }
 }
@@ -61,7 +61,7 @@ fn each(test: impl Fn(&Node, Family, u8) + Sync) {
 }
 
 /// On its way out of the node again.
-fn expect_out(outcome: &Outcome, from: End, to: End) {
+pub fn expect_out(outcome: &Outcome, from: End, to: End) {
     expect_ends(outcome, from, to);
     assert_eq!(outcome.seen().hops, 63);
 }
@@ -82,7 +82,7 @@ fn a_local_backend_sees_the_client_and_answers_in_the_nodes_name() {
 }
 
 /// The port that the node asks a backend from.
-fn asked_from(outside: &Outside<'_>, outcome: &Outcome) -> u16 {
+pub fn asked_from(outside: &Outside<'_>, outcome: &Outcome) -> u16 {
     let port = outcome.seen().ports().0;
     expect_out(outcome, (outside.talk.family.node(), port), outside.talk.server);
     port
