@@ -15,6 +15,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const NO_SERVICE: u8 = 158;
 const NO_CONFIGURATION: u8 = 165;
+const INVALID_SIP: u8 = 132;
 const INVALID: u8 = 134;
 const PORT: u16 = 30_080;
 
@@ -278,12 +279,34 @@ fn the_network_does_not_speak_for_a_pod() {
     each(|node, family, protocol| {
         let mut outside = Outside::local(node, family, protocol);
         outside.client = (node.a.ip(family), 6000);
-        node.expect_drop(132, |_| outside.asks(SYN));
+        node.expect_drop(INVALID_SIP, |_| outside.asks(SYN));
         let asks =
             || node.from_pod(&node.a, outside.talk.packet(outside.client, outside.talk.service.at, SYN));
         asks();
-        node.expect_drop(132, |_| outside.asks(ACK));
+        node.expect_drop(INVALID_SIP, |_| outside.asks(ACK));
         expect_ends(&asks(), outside.client, outside.talk.server);
+    });
+}
+
+#[test]
+fn what_the_network_says_in_a_pods_name_leaves_nothing_behind() {
+    each(|node, family, protocol| {
+        let mut outside = Outside::local(node, family, protocol);
+        let service = Service { affinity_s: 100, ..outside.talk.service };
+        node.set_service(&service, &[90]);
+        // As its own backend as well, where it must be given the loopback address.
+        for client in [(node.a.ip(family), 6000), outside.talk.server] {
+            outside.client = client;
+            node.expect_drop(INVALID_SIP, |_| outside.asks(SYN));
+            assert!(node.connection(protocol, client, service.at).is_none());
+            assert!(node.affinity(service.id, client.0).is_none());
+        }
+        let asked = node.from_pod(&node.b, outside.talk.packet(outside.talk.server, service.at, SYN));
+        expect_ends(&asked, (family.loopback(), outside.talk.server.1), outside.talk.server);
+        // Who is no pod of this node has an entry, and the same backend again.
+        outside.client = (family.remote_pod(), 6000);
+        expect_out(&outside.asks(SYN), outside.client, outside.talk.server);
+        assert!(node.affinity(service.id, outside.client.0).is_some());
     });
 }
 
