@@ -156,13 +156,13 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 	entry = ct_find4(key);
 	if (!packet->to_pod && !packet->unmasked) {
 		if (entry ? !service_is_asked(entry, packet) : !is_frontend4(packet, key))
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V4);
 		reason = service4(skb, packet, key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V4);
 		entry = reason == SERVICE_TRANSLATED ? ct_find4(key) : service_leaves(entry);
 		if (!packet->service)
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V4);
 	}
 	reason = connect4(skb, packet, key, entry, HOOK_NETDEV);
 	if (unlikely(reason))
@@ -222,13 +222,13 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 	entry = ct_find6(key);
 	if (!packet->to_pod && !packet->unmasked) {
 		if (entry ? !service_is_asked(entry, packet) : !is_frontend6(packet, key))
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V6);
 		reason = service6(skb, packet, key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V6);
 		entry = reason == SERVICE_TRANSLATED ? ct_find6(key) : service_leaves(entry);
 		if (!packet->service)
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V6);
 	}
 	reason = connect6(skb, packet, key, entry, HOOK_NETDEV);
 	if (unlikely(reason))

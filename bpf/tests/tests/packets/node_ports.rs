@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use bpf_tests::tcp_flags::{ACK, RST, SYN};
+use bpf_tests::tcp_flags::{ACK, FIN, RST, SYN};
 use bpf_tests::{
     BOTH, Family, Hook, Node, Outcome, Packet, Quoted, Service, Verdict, on_node, on_node_configured,
 };
@@ -307,6 +307,67 @@ fn what_the_network_says_in_a_pods_name_leaves_nothing_behind() {
         outside.client = (family.remote_pod(), 6000);
         expect_out(&outside.asks(SYN), outside.client, outside.talk.server);
         assert!(node.affinity(service.id, outside.client.0).is_some());
+    });
+}
+
+#[test]
+fn what_is_sent_to_a_process_itself_is_answered_by_it() {
+    each(|node, family, protocol| {
+        let outside = Outside::new(node, family, protocol, (family.node(), 8080));
+        let Outside { talk, client } = &outside;
+        let directly = |flags| node.from_netdev(talk.packet(*client, talk.server, flags));
+        let expect_answered = |flags, from: End| {
+            let outcome = node.to_netdev(talk.packet(talk.server, *client, flags));
+            let seen = outcome.seen();
+            seen.expect_checksum();
+            assert_eq!(
+                (outcome.verdict, seen.from, seen.ports()),
+                (Verdict::Stack, from.0, (from.1, client.1))
+            );
+        };
+        outside.asks(SYN);
+        // Whether or not the first was answered.
+        for answered in [false, true] {
+            if answered {
+                outside.asks(SYN);
+                expect_answered(SYN | ACK, talk.service.at);
+                outside.asks(ACK);
+            }
+            let outcome = directly(SYN);
+            assert_eq!((outcome.verdict, outcome.seen().ports()), (Verdict::Stack, (client.1, 8080)));
+            if protocol == TCP {
+                // The first is kept until it is over.
+                expect_answered(SYN | ACK, talk.service.at);
+            } else {
+                expect_answered(0, talk.server);
+            }
+        }
+        if protocol == TCP {
+            outside.asks(FIN | ACK);
+            expect_answered(FIN | ACK, talk.service.at);
+            outside.asks(ACK);
+            expect_answered(ACK, talk.service.at);
+            directly(SYN);
+            expect_answered(SYN | ACK, talk.server);
+        }
+        outside.asks(SYN);
+        expect_answered(SYN | ACK, talk.service.at);
+    });
+}
+
+#[test]
+fn what_is_sent_to_a_remote_backend_itself_is_no_matter_of_its_answers() {
+    each(|node, family, protocol| {
+        let outside = Outside::remote(node, family, protocol);
+        let port = asked_from(&outside, &outside.asks(SYN));
+        let answers = || {
+            let answer = outside.talk.packet(outside.talk.server, (family.node(), port), SYN | ACK);
+            expect_out(&node.from_netdev(answer), outside.talk.service.at, outside.client);
+        };
+        answers();
+        let directly = outside.talk.packet(outside.client, outside.talk.server, SYN);
+        assert_eq!(node.from_netdev(directly).verdict, Verdict::Stack);
+        answers();
     });
 }
 
