@@ -412,3 +412,27 @@ fn an_error_of_the_clients_side_reaches_the_backend() {
         assert_eq!(inner.ports(), (8080, 5000));
     });
 }
+
+#[test]
+fn a_later_fragment_that_comes_before_the_first_is_left_to_the_stack_as_it_is() {
+    for family in BOTH {
+        on_node(|node| {
+            node.open();
+            let outside = Outside::local(node, family, UDP);
+            // For a process and for a frontend: without the first, nobody can tell them apart.
+            for (to, id) in [((family.node(), 53), 4), (outside.talk.service.at, 5)] {
+                let packet = Packet::udp(outside.client, to).with_data(&[7; 100]);
+                let (first, later) = (packet.clone().fragment(0, Some(5), id), packet.fragment(5, None, id));
+                let before = node.counted(maps::FRAGMENT_PASSED, maps::Direction::Ingress);
+                let outcome = node.from_netdev(later.clone());
+                assert_eq!((outcome.verdict, outcome.seen().to), (Verdict::Stack, to.0));
+                assert_eq!(node.counted(maps::FRAGMENT_PASSED, maps::Direction::Ingress), before + 1);
+                node.from_netdev(first);
+                let outcome = node.from_netdev(later);
+                let verdict = if to.1 == 53 { Verdict::Stack } else { Verdict::Redirect };
+                assert_eq!(outcome.verdict, verdict);
+                assert_eq!(node.counted(maps::FRAGMENT_PASSED, maps::Direction::Ingress), before + 1);
+            }
+        });
+    }
+}
