@@ -131,6 +131,14 @@ static __always_inline __u32 words_said(const struct packet *packet, __u32 bytes
 	return packet->service && is_direct(packet->protocol) && dsr_is_told(packet) ? bytes : 0;
 }
 
+/* What is for no pod and cannot be read is the stack's. */
+static __always_inline int leave_unread(struct __sk_buff *skb, int reason)
+{
+	if (reason == DROP_FRAGMENT)
+		metrics_count(REASON_FRAGMENT_PASSED, DIRECTION_INGRESS, skb->len);
+	return TC_ACT_OK;
+}
+
 static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
 {
 	struct ct_entry *entry;
@@ -152,17 +160,17 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 	}
 	reason = parse4(skb, packet, key);
 	if (unlikely(reason))
-		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
+		return packet->to_pod ? drop(skb, packet, reason) : leave_unread(skb, reason);
 	entry = ct_find4(key);
 	if (!packet->to_pod && !packet->unmasked) {
 		if (entry ? !service_is_asked(entry, packet) : !is_frontend4(packet, key))
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V4);
 		reason = service4(skb, packet, key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V4);
 		entry = reason == SERVICE_TRANSLATED ? ct_find4(key) : service_leaves(entry);
 		if (!packet->service)
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V4);
 	}
 	reason = connect4(skb, packet, key, entry, HOOK_NETDEV);
 	if (unlikely(reason))
@@ -218,17 +226,17 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 	}
 	reason = parse6(skb, packet, key);
 	if (unlikely(reason))
-		return packet->to_pod ? drop(skb, packet, reason) : TC_ACT_OK;
+		return packet->to_pod ? drop(skb, packet, reason) : leave_unread(skb, reason);
 	entry = ct_find6(key);
 	if (!packet->to_pod && !packet->unmasked) {
 		if (entry ? !service_is_asked(entry, packet) : !is_frontend6(packet, key))
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V6);
 		reason = service6(skb, packet, key, entry);
 		if (unlikely(reason > 0))
 			return refuse(skb, packet, reason, FAMILY_V6);
 		entry = reason == SERVICE_TRANSLATED ? ct_find6(key) : service_leaves(entry);
 		if (!packet->service)
-			return TC_ACT_OK;
+			return leave_to_stack(skb, entry, packet, FAMILY_V6);
 	}
 	reason = connect6(skb, packet, key, entry, HOOK_NETDEV);
 	if (unlikely(reason))

@@ -5,6 +5,7 @@
 #include "kernel.h"
 #include "conntrack.h"
 #include "drop.h"
+#include "endpoint.h"
 #include "lb.h"
 #include "nat.h"
 #include "packet.h"
@@ -130,6 +131,15 @@ static __noinline bool service_frontend(const struct service *service, __u32 hoo
 	return hook == HOOK_CONTAINER || frontend->flags & LB_EXTERNAL;
 }
 
+/* Does the client have an address of this node, or of a pod of it? */
+static __noinline bool service_client_is_here(const struct service *service)
+{
+	struct endpoint_key key = { .family = service->family };
+
+	copy_ip6(key.ip6, service->client.addr);
+	return !!bpf_map_lookup_elem(&cilium_lxc, &key);
+}
+
 /* Chooses who answers. SERVICE_NONE, SERVICE_TRANSLATED, or the reason of a drop. */
 GLOBAL int service_choose(struct service *service, __u32 hook)
 {
@@ -142,6 +152,9 @@ GLOBAL int service_choose(struct service *service, __u32 hook)
 		return DROP_INVALID;
 	if (!service_frontend(service, hook, &frontend))
 		return SERVICE_NONE;
+	/* Whom the network cannot speak for, it chooses nobody for: the pod's own packets would find that. */
+	if (hook == HOOK_NETDEV && service_client_is_here(service))
+		return DROP_INVALID_SIP;
 	service->id = frontend.id;
 	timeout = frontend.affinity_timeout_s;
 	if (timeout) {

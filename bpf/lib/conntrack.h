@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel.h"
+#include "lb.h"
 #include "packet.h"
 #include "runtime.h"
 
@@ -82,6 +83,7 @@ static __always_inline struct ct_service *ct_service(struct ct_entry *entry)
 #define CT_LIFETIME_SYN 60
 #define CT_LIFETIME_ANY 60
 #define CT_LIFETIME_CLOSE 10
+#define CT_LIFETIME_UNHEARD 60 /* after a FIN, of a connection whose other half is never heard */
 #define CT_REPORT_INTERVAL 5
 
 /* What a packet is to its connection; also the reason in trace events. */
@@ -222,12 +224,20 @@ static __always_inline bool ct_is_closed(const struct ct_entry *entry)
 	return (entry->flags & (CT_TX_CLOSING | CT_RX_CLOSING)) == (CT_TX_CLOSING | CT_RX_CLOSING);
 }
 
+/* With direct server return a backend elsewhere answers past this node: the initiator's FIN is all that is seen of the end. */
+static __always_inline bool ct_ends_unheard(const struct ct_entry *entry)
+{
+	return lb_config.dsr && (entry->flags & (CT_TX_CLOSING | CT_REPLY_SEEN)) == CT_TX_CLOSING && entry->rev_nat_index && !entry->dst_lxc_id;
+}
+
 static __always_inline __u32 ct_lifetime(const struct ct_entry *entry, __u8 protocol)
 {
 	if (protocol != IPPROTO_TCP)
 		return CT_LIFETIME_ANY;
 	if (ct_is_closed(entry))
 		return CT_LIFETIME_CLOSE;
+	if (ct_ends_unheard(entry))
+		return CT_LIFETIME_UNHEARD;
 	return entry->flags & CT_SEEN_NON_SYN ? CT_LIFETIME_TCP : CT_LIFETIME_SYN;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* A process of the node as a backend: its answers carry the frontend's address when they leave. */
+/* A process of the node as a backend: its answers carry the frontend's address when they leave, unless it was spoken to itself. */
 #pragma once
 
 #include "kernel.h"
@@ -74,4 +74,27 @@ static __noinline int answer_as(struct __sk_buff *skb, __u32 service)
 	if (!frontend_end(service, family, &end))
 		return DROP_NO_SERVICE;
 	return family == FAMILY_V4 ? nat4(skb, &end, SNAT_OUT) : nat6(skb, &end, SNAT_OUT);
+}
+
+/* A client that a process of the node has answered in a frontend's name now speaks to the process itself. Datagrams are answered by the
+ * way that was taken last; of TCP, what opens a connection after the frontend's is over. */
+GLOBAL int forget_service(struct __sk_buff *skb, struct ct_entry *entry, const struct packet *packet, __u32 family)
+{
+	if (!entry || !packet || packet->shape || ct_is_service(entry) || !ct_is_forward(entry, packet))
+		return 0;
+	if (packet->protocol == IPPROTO_TCP &&
+	    ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN || (ct_is_alive(entry) && !ct_is_closed(entry))))
+		return 0;
+	/* What is only forwarded here can be a mapped connection's, whose answers come back to it. */
+	if (for_node(skb, family))
+		entry->rev_nat_index = 0;
+	return 0;
+}
+
+/* The network's packet is for no frontend, nor for a pod. */
+static __always_inline int leave_to_stack(struct __sk_buff *skb, struct ct_entry *entry, const struct packet *packet, __u32 family)
+{
+	if (unlikely(entry && entry->rev_nat_index))
+		forget_service(skb, entry, packet, family);
+	return TC_ACT_OK;
 }

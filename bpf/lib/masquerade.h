@@ -200,6 +200,29 @@ static __noinline bool snat_refresh(const struct snat_packet *packet, struct sna
 	return true;
 }
 
+/* What comes back keeps the mapping too, as it keeps the connection: else who only listens would lose it. Once a tick; not one
+ * that is over already, nor one whose owner has another by now. */
+static __noinline void snat_keep(const struct snat_packet *packet, struct snat_entry *entry)
+{
+	struct snat_key6 original = {};
+	struct snat_entry *out;
+	__u32 now = clock_seconds();
+	__u32 tick = clock_tick();
+
+	if (likely(entry->tick == tick) || packet->shape == SHAPE_ERROR || (__s32)(entry->lifetime - now) < 0)
+		return;
+	snat_reverse(&original, &packet->key, entry->addr, entry->port);
+	out = snat_find(&original, packet->family);
+	if (out) {
+		if (out->port != packet->key.dport || !ip6_is_equal(out->addr, packet->key.daddr))
+			return;
+		out->lifetime = now + snat_lifetime(packet->key.protocol);
+		out->tick = tick;
+	}
+	entry->lifetime = now + snat_lifetime(packet->key.protocol);
+	entry->tick = tick;
+}
+
 /* Answers of a pod to whom came to it by its own address stay as they are. */
 static __always_inline bool is_answer(const struct snat_packet *packet)
 {
@@ -338,6 +361,7 @@ GLOBAL int masquerade_in(struct __sk_buff *skb, const struct snat_packet *packet
 	entry = snat_find(&packet->key, packet->family);
 	if (!entry)
 		return 0;
+	snat_keep(packet, entry);
 	copy_ip6(to.addr, entry->addr);
 	to.port = entry->port;
 	is_node = ip6_is_equal(to.addr, packet->key.daddr);

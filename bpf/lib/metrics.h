@@ -9,6 +9,7 @@
 
 #define REASON_FORWARDED 0
 #define REASON_EVENT_LOST 1
+#define REASON_FRAGMENT_PASSED 2 /* a later one before its first: not known whether for a service, and passed as it is */
 
 struct metrics_value {
 	__u64 count;

@@ -121,7 +121,7 @@ GLOBAL int service_is_taken(const struct service *service)
 	if (!service || service->protocol != IPPROTO_TCP)
 		return false;
 	connection = service_connection(service, &by_client);
-	if (!connection || !ct_is_alive(connection) || ct_is_closed(connection))
+	if (!connection || !ct_is_alive(connection) || ct_is_closed(connection) || ct_ends_unheard(connection))
 		return false;
 	if (!by_client)
 		return !!(connection->flags & CT_REPLY_SEEN);

@@ -7,7 +7,7 @@ use crate::balancer::LoadBalancer;
 use crate::object::{ApiService, unusable};
 use crate::owner::Owner;
 use crate::refused::ApiError;
-use crate::row::{BackendAddress, Frontend, Scope};
+use crate::row::{BackendAddress, FRONTEND_ID_MAX, Frontend, Scope};
 use crate::slots::MAX_SLOTS;
 
 impl LoadBalancer {
@@ -132,8 +132,8 @@ fn backend_of(service: &ApiService, (address, port): (IpAddr, addr::Port)) -> Ba
 /// What cannot be whatever else is there.
 fn check(service: &ApiService) -> Result<(), ApiError> {
     let refuse = |field, reason: String| Err(ApiError::Field { field, reason });
-    if service.id == 0 {
-        return refuse("id", "must be from 1 to 65535".to_owned());
+    if !(1..=FRONTEND_ID_MAX).contains(&service.id) {
+        return refuse("id", format!("must be from 1 to {FRONTEND_ID_MAX}"));
     }
     if !service.protocol.has_ports() {
         let reason = format!("{} is none of TCP, UDP, SCTP", service.protocol);

@@ -11,7 +11,7 @@ use crate::ids::Ids;
 use crate::object::{ApiService, EndpointSlice, HostPort, ObjectKey, Service, slices_that_count};
 use crate::owner::{Claim, Owner, Translated};
 use crate::refused::{Reasons, Subject};
-use crate::row::{BackendRow, Frontend, Restored, ServiceRow};
+use crate::row::{BackendRow, FRONTEND_ID_MAX, Frontend, Restored, ServiceRow};
 use crate::tracked::Tracked;
 use crate::translate::Node;
 
@@ -92,7 +92,7 @@ impl LoadBalancer {
             wishes: BTreeMap::new(),
             claims: BTreeMap::new(),
             rows: Tracked::default(),
-            ids: Ids::up_to(u32::from(u16::MAX)),
+            ids: Ids::up_to(FRONTEND_ID_MAX.into()),
             restored: BTreeMap::new(),
             without_slots: BTreeSet::new(),
             decided: false,

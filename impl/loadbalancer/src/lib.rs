@@ -57,5 +57,6 @@ pub use object::{
 };
 pub use refused::ApiError;
 pub use row::{
-    BackendAddress, BackendRow, BackendState, Frontend, FrontendKind, Restored, Scope, ServiceRow,
+    BackendAddress, BackendRow, BackendState, FRONTEND_ID_MAX, Frontend, FrontendKind, Restored, Scope,
+    ServiceRow,
 };

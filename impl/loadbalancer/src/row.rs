@@ -101,10 +101,13 @@ impl FrontendKind {
     }
 }
 
+/// The last id of a frontend. The programs have the next one, 65535, for frontends of other nodes (`CT_DSR_INDEX`).
+pub const FRONTEND_ID_MAX: u16 = 65_534;
+
 /// The row of a frontend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRow {
-    /// From 1 to 65535; each row has its own, and answers are told by it whose address they carry.
+    /// From 1 to [`FRONTEND_ID_MAX`]; each row has its own, and answers are told by it whose address they carry.
     pub id: u16,
     /// Why it is there.
     pub kind: FrontendKind,

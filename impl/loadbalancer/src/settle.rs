@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::balancer::LoadBalancer;
 use crate::owner::{Claim, Owner, Translated, Wanted, internal};
 use crate::refused::Subject;
-use crate::row::{BackendAddress, Frontend, FrontendKind, Scope, ServiceRow};
+use crate::row::{BackendAddress, FRONTEND_ID_MAX, Frontend, FrontendKind, Scope, ServiceRow};
 use crate::slots::{Crowded, slots};
 
 impl LoadBalancer {
@@ -204,7 +204,7 @@ impl LoadBalancer {
             return Ok(id);
         }
         let id = self.ids.give().and_then(|id| u16::try_from(id).ok());
-        id.ok_or_else(|| "all ids of frontends, 1 to 65535, are in use".to_owned())
+        id.ok_or_else(|| format!("all ids of frontends, 1 to {FRONTEND_ID_MAX}, are in use"))
     }
 
     /// The slots of a row for these backends, as far as these have ids.

@@ -44,6 +44,6 @@ pub use metrics::{Direction, METRICS_ROWS, MetricsValue, metrics_index};
 pub use metrics_map::MetricsMap;
 pub use outer::PolicyMaps;
 pub use policy::{PolicyEntry, PolicyKey};
-pub use reason::{EVENT_LOST, FORWARDED, is_drop, reason_name};
+pub use reason::{EVENT_LOST, FORWARDED, FRAGMENT_PASSED, is_drop, reason_name};
 pub use runtime::RuntimeConfig;
 pub use snat::{SnatEntry, SnatKey4, SnatKey6, snat_direction};

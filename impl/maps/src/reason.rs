@@ -5,6 +5,8 @@
 pub const FORWARDED: u8 = 0;
 /// Not a packet: an event for which the ring had no room.
 pub const EVENT_LOST: u8 = 1;
+/// Passed as it is, since nobody can tell whether a service is meant: a later fragment before its first.
+pub const FRAGMENT_PASSED: u8 = 2;
 
 const FIRST: u8 = 130;
 const NAMES: [&str; 39] = [
@@ -59,6 +61,7 @@ pub fn reason_name(reason: u8) -> String {
     match reason {
         FORWARDED => "Success".into(),
         EVENT_LOST => "Event lost".into(),
+        FRAGMENT_PASSED => "Fragment passed before its first".into(),
         _ => match reason.checked_sub(FIRST).and_then(|index| NAMES.get(usize::from(index))) {
             Some(name) => (*name).into(),
             None => reason.to_string(),
@@ -74,6 +77,7 @@ mod tests {
     fn reasons_have_the_words_of_cilium_1_4() {
         for (reason, name) in [
             (0, "Success"),
+            (FRAGMENT_PASSED, "Fragment passed before its first"),
             (130, "Invalid source mac"),
             (132, "Invalid source ip"),
             (133, "Policy denied (L3)"),
@@ -91,6 +95,6 @@ mod tests {
         ] {
             assert_eq!(reason_name(reason), name);
         }
-        assert!(!is_drop(FORWARDED) && !is_drop(EVENT_LOST) && is_drop(133));
+        assert!(![FORWARDED, EVENT_LOST, FRAGMENT_PASSED].into_iter().any(is_drop) && is_drop(133));
     }
 }

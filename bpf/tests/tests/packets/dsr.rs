@@ -4,12 +4,15 @@
 use std::net::IpAddr;
 
 use bpf_tests::tcp_flags::{ACK, FIN, SYN};
-use bpf_tests::{BOTH, Family, Node, Outcome, Packet, Quoted, Service, Verdict, any_key, on_node_configured};
+use bpf_tests::{
+    BOTH, Family, Node, Outcome, Packet, Quoted, Service, Verdict, any_key, now_s, on_node_configured,
+};
 use maps::{ConntrackEntry, conntrack_flags};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const INVALID: u8 = 134;
+const CANNOT_CREATE: u8 = 138;
 const POLICY_CIDR: u8 = 162;
 const TOO_BIG: u8 = 168;
 const PORT: u16 = 30_080;
@@ -163,6 +166,56 @@ fn the_backend_is_asked_with_the_clients_address_and_told_the_frontend() {
             expect_sent(&flow, &ask(flags), &later);
         }
         assert!(node.snat4.rows().unwrap().is_empty() && node.snat6.rows().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn where_no_answer_is_seen_a_clients_fin_ends_its_connection() {
+    each_first(&[TCP], |node, flow| {
+        let ask = |flags| node.from_netdev(flow.packet(flow.client, flow.frontend, flags));
+        let expect_left = |seconds: u32| {
+            let left = flow.entry(node).lifetime - now_s();
+            assert!((seconds - 5..=seconds).contains(&left), "{left} seconds left, not {seconds}");
+        };
+        let other = Flow { frontend: (flow.frontend.0, PORT + 1), ..flow };
+        node.set_service(&Service { id: 10, ..other.service() }, &[90]);
+        let by_the_other = || node.from_netdev(flow.packet(flow.client, other.frontend, SYN));
+        ask(SYN);
+        ask(ACK);
+        expect_left(21_600);
+        node.expect_drop(CANNOT_CREATE, |_| by_the_other());
+        ask(FIN | ACK);
+        expect_left(60);
+        // The server may go on: what the client says of it keeps the connection.
+        node.change_connection(TCP, flow.client, flow.server, |entry| {
+            (entry.lifetime, entry.tick) = (now_s() + 3, entry.tick - 1);
+        });
+        expect_sent(&flow, &ask(ACK), &[]);
+        expect_left(60);
+        // The port is free for another connection, by either way.
+        expect_sent(&flow, &by_the_other(), &said(other.frontend));
+        assert_eq!(flow.entry(node).rev_nat_index, 10);
+        for flags in [ACK, FIN | ACK] {
+            node.from_netdev(flow.packet(flow.client, other.frontend, flags));
+        }
+        expect_sent(&flow, &ask(SYN), &said(flow.frontend));
+        ask(ACK);
+        expect_left(21_600);
+    });
+}
+
+#[test]
+fn where_answers_are_seen_a_clients_fin_leaves_its_connection_half_open() {
+    each(&[TCP], |node, flow| {
+        let service = Service { at: (flow.family.node(), PORT), ..flow.service() };
+        node.set_backend(90, TCP, flow.server);
+        node.set_service(&service, &[90]);
+        for (flags, answer) in [(SYN, SYN | ACK), (ACK, ACK), (FIN | ACK, ACK)] {
+            node.from_netdev(flow.packet(flow.client, service.at, flags));
+            node.from_pod(&node.b, flow.answer(answer));
+        }
+        let left = flow.entry(node).lifetime - now_s();
+        assert!(left > 21_000, "{left} seconds left");
     });
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod fragments;
 mod heard;
 mod icmp;
+mod lifetimes;
 mod masquerade;
 mod masquerade_errors;
 mod neighbours;

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use bpf_tests::tcp_flags::{ACK, RST, SYN};
+use bpf_tests::tcp_flags::{ACK, FIN, RST, SYN};
 use bpf_tests::{
     BOTH, Family, Hook, Node, Outcome, Packet, Quoted, Service, Verdict, on_node, on_node_configured,
 };
@@ -15,15 +15,16 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const NO_SERVICE: u8 = 158;
 const NO_CONFIGURATION: u8 = 165;
+const INVALID_SIP: u8 = 132;
 const INVALID: u8 = 134;
 const PORT: u16 = 30_080;
 
 type End = (IpAddr, u16);
 
 /// A client outside, and a service at port 30080 of the node.
-struct Outside<'a> {
-    talk: Talk<'a>,
-    client: End,
+pub struct Outside<'a> {
+    pub talk: Talk<'a>,
+    pub client: End,
 }
 
 impl<'a> Outside<'a> {
@@ -40,11 +41,11 @@ impl<'a> Outside<'a> {
         Self::new(node, family, protocol, (node.b.ip(family), 8080))
     }
 
-    fn remote(node: &'a Node, family: Family, protocol: u8) -> Self {
+    pub fn remote(node: &'a Node, family: Family, protocol: u8) -> Self {
         Self::new(node, family, protocol, (family.remote_pod(), 8080))
     }
 
-    fn asks(&self, flags: u8) -> Outcome {
+    pub fn asks(&self, flags: u8) -> Outcome {
         self.talk.node.from_netdev(self.talk.packet(self.client, self.talk.service.at, flags))
     }
 }
@@ -61,7 +62,7 @@ fn each(test: impl Fn(&Node, Family, u8) + Sync) {
 }
 
 /// On its way out of the node again.
-fn expect_out(outcome: &Outcome, from: End, to: End) {
+pub fn expect_out(outcome: &Outcome, from: End, to: End) {
     expect_ends(outcome, from, to);
     assert_eq!(outcome.seen().hops, 63);
 }
@@ -82,7 +83,7 @@ fn a_local_backend_sees_the_client_and_answers_in_the_nodes_name() {
 }
 
 /// The port that the node asks a backend from.
-fn asked_from(outside: &Outside<'_>, outcome: &Outcome) -> u16 {
+pub fn asked_from(outside: &Outside<'_>, outcome: &Outcome) -> u16 {
     let port = outcome.seen().ports().0;
     expect_out(outcome, (outside.talk.family.node(), port), outside.talk.server);
     port
@@ -278,12 +279,95 @@ fn the_network_does_not_speak_for_a_pod() {
     each(|node, family, protocol| {
         let mut outside = Outside::local(node, family, protocol);
         outside.client = (node.a.ip(family), 6000);
-        node.expect_drop(132, |_| outside.asks(SYN));
+        node.expect_drop(INVALID_SIP, |_| outside.asks(SYN));
         let asks =
             || node.from_pod(&node.a, outside.talk.packet(outside.client, outside.talk.service.at, SYN));
         asks();
-        node.expect_drop(132, |_| outside.asks(ACK));
+        node.expect_drop(INVALID_SIP, |_| outside.asks(ACK));
         expect_ends(&asks(), outside.client, outside.talk.server);
+    });
+}
+
+#[test]
+fn what_the_network_says_in_a_pods_name_leaves_nothing_behind() {
+    each(|node, family, protocol| {
+        let mut outside = Outside::local(node, family, protocol);
+        let service = Service { affinity_s: 100, ..outside.talk.service };
+        node.set_service(&service, &[90]);
+        // As its own backend as well, where it must be given the loopback address.
+        for client in [(node.a.ip(family), 6000), outside.talk.server] {
+            outside.client = client;
+            node.expect_drop(INVALID_SIP, |_| outside.asks(SYN));
+            assert!(node.connection(protocol, client, service.at).is_none());
+            assert!(node.affinity(service.id, client.0).is_none());
+        }
+        let asked = node.from_pod(&node.b, outside.talk.packet(outside.talk.server, service.at, SYN));
+        expect_ends(&asked, (family.loopback(), outside.talk.server.1), outside.talk.server);
+        // Who is no pod of this node has an entry, and the same backend again.
+        outside.client = (family.remote_pod(), 6000);
+        expect_out(&outside.asks(SYN), outside.client, outside.talk.server);
+        assert!(node.affinity(service.id, outside.client.0).is_some());
+    });
+}
+
+#[test]
+fn what_is_sent_to_a_process_itself_is_answered_by_it() {
+    each(|node, family, protocol| {
+        let outside = Outside::new(node, family, protocol, (family.node(), 8080));
+        let Outside { talk, client } = &outside;
+        let directly = |flags| node.from_netdev(talk.packet(*client, talk.server, flags));
+        let expect_answered = |flags, from: End| {
+            let outcome = node.to_netdev(talk.packet(talk.server, *client, flags));
+            let seen = outcome.seen();
+            seen.expect_checksum();
+            assert_eq!(
+                (outcome.verdict, seen.from, seen.ports()),
+                (Verdict::Stack, from.0, (from.1, client.1))
+            );
+        };
+        outside.asks(SYN);
+        // Whether or not the first was answered.
+        for answered in [false, true] {
+            if answered {
+                outside.asks(SYN);
+                expect_answered(SYN | ACK, talk.service.at);
+                outside.asks(ACK);
+            }
+            let outcome = directly(SYN);
+            assert_eq!((outcome.verdict, outcome.seen().ports()), (Verdict::Stack, (client.1, 8080)));
+            if protocol == TCP {
+                // The first is kept until it is over.
+                expect_answered(SYN | ACK, talk.service.at);
+            } else {
+                expect_answered(0, talk.server);
+            }
+        }
+        if protocol == TCP {
+            outside.asks(FIN | ACK);
+            expect_answered(FIN | ACK, talk.service.at);
+            outside.asks(ACK);
+            expect_answered(ACK, talk.service.at);
+            directly(SYN);
+            expect_answered(SYN | ACK, talk.server);
+        }
+        outside.asks(SYN);
+        expect_answered(SYN | ACK, talk.service.at);
+    });
+}
+
+#[test]
+fn what_is_sent_to_a_remote_backend_itself_is_no_matter_of_its_answers() {
+    each(|node, family, protocol| {
+        let outside = Outside::remote(node, family, protocol);
+        let port = asked_from(&outside, &outside.asks(SYN));
+        let answers = || {
+            let answer = outside.talk.packet(outside.talk.server, (family.node(), port), SYN | ACK);
+            expect_out(&node.from_netdev(answer), outside.talk.service.at, outside.client);
+        };
+        answers();
+        let directly = outside.talk.packet(outside.client, outside.talk.server, SYN);
+        assert_eq!(node.from_netdev(directly).verdict, Verdict::Stack);
+        answers();
     });
 }
 
@@ -327,4 +411,28 @@ fn an_error_of_the_clients_side_reaches_the_backend() {
         assert_eq!((inner.from, inner.to), (node.b.ip(family), outside.client.0));
         assert_eq!(inner.ports(), (8080, 5000));
     });
+}
+
+#[test]
+fn a_later_fragment_that_comes_before_the_first_is_left_to_the_stack_as_it_is() {
+    for family in BOTH {
+        on_node(|node| {
+            node.open();
+            let outside = Outside::local(node, family, UDP);
+            // For a process and for a frontend: without the first, nobody can tell them apart.
+            for (to, id) in [((family.node(), 53), 4), (outside.talk.service.at, 5)] {
+                let packet = Packet::udp(outside.client, to).with_data(&[7; 100]);
+                let (first, later) = (packet.clone().fragment(0, Some(5), id), packet.fragment(5, None, id));
+                let before = node.counted(maps::FRAGMENT_PASSED, maps::Direction::Ingress);
+                let outcome = node.from_netdev(later.clone());
+                assert_eq!((outcome.verdict, outcome.seen().to), (Verdict::Stack, to.0));
+                assert_eq!(node.counted(maps::FRAGMENT_PASSED, maps::Direction::Ingress), before + 1);
+                node.from_netdev(first);
+                let outcome = node.from_netdev(later);
+                let verdict = if to.1 == 53 { Verdict::Stack } else { Verdict::Redirect };
+                assert_eq!(outcome.verdict, verdict);
+                assert_eq!(node.counted(maps::FRAGMENT_PASSED, maps::Direction::Ingress), before + 1);
+            }
+        });
+    }
 }

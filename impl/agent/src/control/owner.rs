@@ -9,13 +9,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use controlplane::{ControlPlane, Deltas, Effects, Event, Notice, Reply, Ticket, Timestamp};
-use loadbalancer::Frontend;
+use loadbalancer::{Frontend, ServiceRow};
 use monitor::Hub;
 use tokio::sync::oneshot;
 
 use super::handle::{Control, Message};
 use super::notices::Notices;
 use crate::metrics::Counters;
+use crate::node::PortWatch;
 use crate::realize::{Realizer, Target};
 
 /// How often the control plane is told that time passes.
@@ -51,6 +52,7 @@ pub fn start<T: Target>(control: &Control, receiver: Inbox, parts: Parts<T>) -> 
         next_ticket: 0,
         under_way: VecDeque::new(),
         frontends: HashSet::new(),
+        ports: PortWatch::default(),
     };
     thread::Builder::new().name("control".into()).spawn(move || owner.run(&receiver.0))
 }
@@ -78,6 +80,8 @@ struct Owner<T> {
     under_way: VecDeque<(u64, Instant, usize)>,
     /// Frontends of services that were handed over.
     frontends: HashSet<Frontend>,
+    /// Their ports that the kernel may give to others.
+    ports: PortWatch,
 }
 
 impl<T: Target> Owner<T> {
@@ -127,9 +131,9 @@ impl<T: Target> Owner<T> {
         }
         if synced {
             let desired = self.plane.desired();
-            let frontends = desired.services.keys();
-            let added = frontends.filter(|frontend| self.frontends.insert(**frontend)).count();
-            self.counters.services("add", added);
+            let new = |(frontend, _): &(&Frontend, &ServiceRow)| !self.frontends.contains(frontend);
+            let new: Vec<_> = desired.services.iter().filter(new).collect();
+            self.count_services(new.into_iter(), &[]);
             self.realizer.resync(desired);
         }
     }
@@ -142,15 +146,25 @@ impl<T: Target> Owner<T> {
         self.under_way.push_back((deltas.revision, start, endpoints));
         self.counters.regeneration("policyCalculation", true, start.elapsed(), endpoints);
         let services = &deltas.services;
-        self.count_services(services.upserts.iter().map(|(frontend, _)| frontend), &services.removals);
+        self.count_services(
+            services.upserts.iter().map(|(frontend, row)| (frontend, row)),
+            &services.removals,
+        );
         self.realizer.apply(deltas);
     }
 
-    fn count_services<'a>(&mut self, changed: impl Iterator<Item = &'a Frontend>, gone: &[Frontend]) {
+    fn count_services<'a>(
+        &mut self,
+        changed: impl Iterator<Item = (&'a Frontend, &'a ServiceRow)>,
+        gone: &[Frontend],
+    ) {
         let (mut added, mut updated) = (0, 0);
-        for frontend in changed {
+        for (frontend, row) in changed {
             match self.frontends.insert(*frontend) {
-                true => added += 1,
+                true => {
+                    self.ports.see(frontend, row, self.plane.is_of_node(frontend.address));
+                    added += 1;
+                }
                 false => updated += 1,
             }
         }

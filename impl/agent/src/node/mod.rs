@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Network;
 pub use facts::{Device, Facts};
-pub use ports::warn_of_overlap;
+pub use ports::{PortWatch, warn_of_overlap};
 
 /// The MTU where there is no device to ask: Ethernet's.
 const DEFAULT_MTU: u32 = 1500;

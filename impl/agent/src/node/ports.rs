@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ports that the kernel gives to connections of the node's own processes. An answer to one that has the port of a NodePort
-//! would be taken for a client of that service.
+//! Ports that the kernel gives to connections of the node's own processes. An answer to one that has the port of a service
+//! at the node's own address would be taken for a client of that service.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::RangeInclusive;
 
-use addr::PortRange;
+use addr::{Port, PortRange};
+use loadbalancer::{Frontend, FrontendKind, ServiceRow};
 
 /// From which ports the kernel chooses, in the calling thread's network namespace.
 const CHOSEN_FROM: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Which of them it leaves out.
 const LEFT_OUT: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
+/// The texts of the two settings; empty where the kernel does not tell.
+fn settings() -> [String; 2] {
+    [CHOSEN_FROM, LEFT_OUT].map(|path| fs::read_to_string(path).unwrap_or_default())
+}
+
 /// Says once, with the remedy, that the kernel may give ports of services away.
 pub fn warn_of_overlap(node_ports: PortRange) {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    if let Some(port) = given_away(node_ports, &read(CHOSEN_FROM), &read(LEFT_OUT)) {
+    let [chosen_from, left_out] = settings();
+    if let Some(port) = given_away(node_ports, &chosen_from, &left_out) {
         tracing::warn!(
             %node_ports,
             port,
@@ -23,6 +30,46 @@ pub fn warn_of_overlap(node_ports: PortRange) {
              to the sysctl net.ipv4.ip_local_reserved_ports, or set another --node-port-range"
         );
     }
+}
+
+/// Ports of services at the node's own addresses outside of `--node-port-range`: those of `hostPort`s and of external addresses that are the
+/// node's.
+#[derive(Debug, Default)]
+pub struct PortWatch {
+    seen: BTreeSet<Port>,
+}
+
+impl PortWatch {
+    /// A frontend is new: warns, once for a port, if the kernel may give it away. `is_of_node`: whether its address is the node's.
+    pub fn see(&mut self, frontend: &Frontend, row: &ServiceRow, is_of_node: bool) {
+        if !self.is_news(frontend.port, row.kind, is_of_node) {
+            return;
+        }
+        let [chosen_from, left_out] = settings();
+        if is_given_away(frontend.port, &chosen_from, &left_out) {
+            tracing::warn!(
+                %frontend,
+                owner = row.owner,
+                "the kernel gives this port to the node's own connections, whose answers the service may take: add it to the \
+                 sysctl net.ipv4.ip_local_reserved_ports, or choose another port"
+            );
+        }
+    }
+
+    /// Whether this is the first frontend with this port that answers to the node's own connections could be taken for.
+    fn is_news(&mut self, port: Port, kind: FrontendKind, is_of_node: bool) -> bool {
+        let concerns = match kind {
+            FrontendKind::HostPort => true,
+            FrontendKind::ExternalIps | FrontendKind::LoadBalancer => is_of_node,
+            // The network cannot reach the first and the last; the whole range of the second was looked at.
+            FrontendKind::ClusterIp | FrontendKind::NodePort | FrontendKind::Api => false,
+        };
+        concerns && self.seen.insert(port)
+    }
+}
+
+fn is_given_away(port: Port, chosen_from: &str, left_out: &str) -> bool {
+    PortRange::new(port, port).is_ok_and(|ports| given_away(ports, chosen_from, left_out).is_some())
 }
 
 /// The first port for NodePorts that the kernel may choose, by the texts of its two settings.
@@ -43,9 +90,31 @@ fn range(text: &str) -> Option<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
-    use addr::Port;
-
     use super::*;
+
+    #[test]
+    fn ports_at_the_nodes_addresses_are_looked_at_once_whoever_has_them() {
+        let port = |number| Port::new(number).unwrap();
+        let mut watch = PortWatch::default();
+        for (number, kind, is_of_node, news) in [
+            (40_000, FrontendKind::ClusterIp, false, false),
+            (40_000, FrontendKind::Api, true, false),
+            (40_000, FrontendKind::NodePort, true, false),
+            (40_000, FrontendKind::LoadBalancer, false, false),
+            (40_000, FrontendKind::HostPort, false, true),
+            (40_000, FrontendKind::HostPort, true, false),
+            (40_001, FrontendKind::ExternalIps, false, false),
+            (40_001, FrontendKind::ExternalIps, true, true),
+            (40_002, FrontendKind::LoadBalancer, true, true),
+        ] {
+            assert_eq!(watch.is_news(port(number), kind, is_of_node), news, "{number} {kind:?} {is_of_node}");
+        }
+        for (number, left_out, given) in
+            [(8080, "\n", false), (40_000, "\n", true), (40_000, "30000-32767,40000\n", false)]
+        {
+            assert_eq!(is_given_away(port(number), "32768\t60999\n", left_out), given, "{number} {left_out}");
+        }
+    }
 
     #[test]
     fn the_kernels_own_choice_of_ports_must_leave_those_of_services_out() {

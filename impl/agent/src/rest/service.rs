@@ -5,7 +5,7 @@ use addr::{Port, Protocol};
 use api::{BackendAddress, FrontendAddress, Service, ServiceFlags, ServiceSpec, ServiceStatus};
 use controlplane::{Answer, ControlPlane, Event, Refusal, ServiceView};
 use hyper::StatusCode;
-use loadbalancer::{ApiError, ApiService, BackendState, FrontendKind, Scope};
+use loadbalancer::{ApiError, ApiService, BackendState, FRONTEND_ID_MAX, FrontendKind, Scope};
 
 use super::message::parse;
 use super::{Api, Refused, Reply};
@@ -51,8 +51,8 @@ impl<T: Target> Api<T> {
 }
 
 fn number(text: &str) -> Result<u16, Refused> {
-    let id = text.parse().ok().filter(|id| *id != 0);
-    id.ok_or_else(|| Refused::field("id", format!("{text:?} is not a number from 1 to 65535")))
+    let id = text.parse().ok().filter(|id| (1..=FRONTEND_ID_MAX).contains(id));
+    id.ok_or_else(|| Refused::field("id", format!("{text:?} is not a number from 1 to {FRONTEND_ID_MAX}")))
 }
 
 fn of_kind(status: u16, field: impl Into<String>, message: impl Into<String>) -> Refused {

@@ -64,6 +64,11 @@ impl ControlPlane {
         self.balancer.set_node_addresses(&own);
     }
 
+    /// Whether the node, or its end of the pods' links, has this address.
+    pub fn is_of_node(&self, address: IpAddr) -> bool {
+        self.node.contains(&address)
+    }
+
     fn has_family(&self, address: &IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.config.ipv4.is_some(),

@@ -103,7 +103,8 @@ fn bad_fields_are_named() {
         change(&mut service);
         fault(world.balancer.put_api(service).unwrap_err())
     };
-    assert_eq!(put(&|one| one.id = 0), "id: must be from 1 to 65535");
+    assert_eq!(put(&|one| one.id = 0), "id: must be from 1 to 65534");
+    assert_eq!(put(&|one| one.id = 65_535), "id: must be from 1 to 65534");
     assert_eq!(
         put(&|one| one.protocol = Protocol::Icmp),
         "frontend-address.protocol: ICMP is none of TCP, UDP, SCTP"

@@ -85,14 +85,23 @@ fn tables_that_make_no_sense_do_not_harm() {
     };
     let mut world = World::new(config());
     world.balancer.restore(Restored {
-        frontends: [(frontend(1), 7), (frontend(2), 7), (frontend(3), 0), (frontend(4), u16::MAX)].into(),
+        frontends: [
+            (frontend(1), 7),
+            (frontend(2), 7),
+            (frontend(3), 0),
+            (frontend(4), 65_534),
+            (frontend(5), 65_535),
+        ]
+        .into(),
         without_slots: [frontend(9)].into(),
         backends: [(backend(1), 5), (backend(2), 5), (backend(3), 0), (backend(4), u32::MAX)].into(),
     });
     (1..=5).for_each(|n| world.take(&objects(n)));
     world.decide();
     assert_eq!(world.row("10.96.0.1:80/TCP").id, 7);
-    assert_eq!(world.row("10.96.0.4:80/TCP").id, u16::MAX);
+    assert_eq!(world.row("10.96.0.4:80/TCP").id, 65_534);
+    // The programs have the last number for something else.
+    assert_ne!(world.row("10.96.0.5:80/TCP").id, 65_535);
     assert_eq!((world.id("10.0.0.1:8080"), world.id("10.0.0.4:8080")), (5, u32::MAX));
 }
 
