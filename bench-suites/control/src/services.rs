@@ -65,6 +65,7 @@ fn service(number: u32) -> Service {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
         publish_not_ready: false,
+        health_check_node_port: None,
     }
 }
 

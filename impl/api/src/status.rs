@@ -153,6 +153,8 @@ pub struct ServicesStatus {
     pub active_backends: u64,
     /// Backends that only keep the connections that they have.
     pub terminating_backends: u64,
+    /// At how many ports of the node load balancers may ask for a service.
+    pub health_checks: u64,
     /// Whether sockets are translated, so that no packet need be.
     pub sockets: bool,
     /// The control group whose sockets are; or why none are.

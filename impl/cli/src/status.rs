@@ -171,6 +171,9 @@ fn services(text: &mut String, services: &ServicesStatus, all: bool) {
     if services.terminating_backends > 0 {
         let _ = write!(line, " and {} terminating", services.terminating_backends);
     }
+    if services.health_checks > 0 {
+        let _ = write!(line, ", {} health check ports", services.health_checks);
+    }
     if services.refused_count > 0 {
         let _ = write!(line, "; {} refused", services.refused_count);
     }

@@ -165,6 +165,8 @@ pub struct Status {
     pub services: usize,
     /// How many backends of services are desired.
     pub backends: usize,
+    /// At how many ports of the node load balancers may ask for a service.
+    pub health_checks: usize,
     /// What is not done for services, and why: a frontend that another has, a NodePort out of range, a table that is full.
     pub services_refused: BTreeMap<String, String>,
 }

@@ -82,6 +82,8 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// `spec.healthCheckNodePort`. It means something with `type: LoadBalancer` and `externalTrafficPolicy: Local`.
+    pub health_check_node_port: Option<Port>,
 }
 
 /// `conditions` of an endpoint in a slice.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::health;
 use crate::object::ObjectKey;
 use crate::row::{BackendAddress, BackendState, Frontend, FrontendKind, Scope};
 
@@ -46,6 +47,8 @@ pub(crate) struct Translated {
     pub(crate) frontends: Vec<(Frontend, Wanted)>,
     /// All that endpoints name, chosen or not; sorted.
     pub(crate) backends: Vec<(BackendAddress, BackendState)>,
+    /// What is to be answered to a load balancer that asks.
+    pub(crate) health: Option<health::Wanted>,
     /// Parts that cannot be followed, and why.
     pub(crate) refused: Vec<(String, String)>,
 }

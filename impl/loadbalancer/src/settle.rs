@@ -29,6 +29,7 @@ impl LoadBalancer {
         if !self.waiting.is_empty() {
             self.refresh_all(BTreeSet::new(), &mut tried);
         }
+        self.decide_health();
     }
 
     /// Notes what an owner wants now. The frontends with which something may be different.
@@ -60,8 +61,9 @@ impl LoadBalancer {
             refused.map(|(part, why)| (Subject::Part(owner.clone(), part.clone()), why.clone())).collect();
         let concerns = |subject: &Subject| matches!(subject, Subject::Part(of, _) if *of == owner);
         self.reasons.replace(Subject::Part(owner.clone(), String::new()), concerns, refused);
-        let Translated { frontends, backends, refused } = &now;
-        if !(frontends.is_empty() && backends.is_empty() && refused.is_empty()) {
+        self.health.change(&owner, before.health, now.health);
+        let Translated { frontends, backends, health, refused } = &now;
+        if !(frontends.is_empty() && backends.is_empty() && health.is_none() && refused.is_empty()) {
             self.wishes.insert(owner, now);
         }
     }
@@ -119,6 +121,7 @@ impl LoadBalancer {
         }
         let concerns = |subject: &Subject| matches!(subject, Subject::Frontend(of, _) if *of == frontend);
         self.reasons.replace(Subject::Frontend(frontend, Owner::Api(0)), concerns, refused);
+        self.health.frontend_changed(&frontend);
     }
 
     /// Writes the rows of a frontend for who has it. What could not be done.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use addr::{Port, Protocol};
 
 use crate::config::Config;
+use crate::health;
 use crate::object::{
     ApiService, EndpointConditions, EndpointSlice, HostPort, ObjectKey, Service, ServicePort, ServiceType,
     TrafficPolicy,
@@ -65,7 +66,7 @@ impl Node {
         Translated {
             frontends: vec![(frontend(service.address, service.port, protocol), wanted)],
             backends: backends.into_iter().map(|address| (address, BackendState::Active)).collect(),
-            refused: Vec::new(),
+            ..Translated::default()
         }
     }
 
@@ -106,6 +107,7 @@ impl Node {
     /// A service with its slices.
     pub(crate) fn of_service(&self, service: &Service, slices: &[&EndpointSlice]) -> Translated {
         let mut made = Translated::default();
+        let mut local_endpoints = 0;
         let headless = service.kind == ServiceType::ClusterIp && service.cluster_ips.is_empty();
         if headless || service.kind == ServiceType::ExternalName {
             return made;
@@ -123,8 +125,10 @@ impl Node {
                 }
                 continue;
             }
+            let mut ready = BTreeSet::new();
             for (index, port) in service.ports.iter().enumerate() {
                 let candidates = candidates(port, slices, ipv4);
+                ready.extend(self.local_and_ready(&candidates, service.publish_not_ready));
                 self.frontends(service, (index, port), ipv4, &candidates, &mut made);
                 let state =
                     |conditions: EndpointConditions| match conditions.ready || service.publish_not_ready {
@@ -133,9 +137,26 @@ impl Node {
                     };
                 made.backends.extend(candidates.into_iter().map(|(address, is)| (address, state(is))));
             }
+            // The families have the same endpoints, each with its own address.
+            local_endpoints = local_endpoints.max(ready.len());
+        }
+        if service.kind == ServiceType::LoadBalancer && service.external_policy == TrafficPolicy::Local {
+            let local_endpoints = u32::try_from(local_endpoints).unwrap_or(u32::MAX);
+            made.health = service.health_check_node_port.map(|port| health::Wanted { port, local_endpoints });
         }
         self.refuse_families(service, slices, &of_family, &mut made);
         made.sorted()
+    }
+
+    /// Addresses of endpoints on this node that take new connections. One that ends does not count, though it may be given
+    /// some for want of others: the load balancer is to turn elsewhere in time (Kubernetes' KEP 1669).
+    fn local_and_ready<'a>(
+        &'a self,
+        candidates: &'a [(BackendAddress, EndpointConditions)],
+        publish_not_ready: bool,
+    ) -> impl Iterator<Item = IpAddr> + 'a {
+        let ready = candidates.iter().filter(move |(_, is)| is.ready || publish_not_ready);
+        ready.map(|(backend, _)| backend.address).filter(|address| self.is_local(*address))
     }
 
     /// The frontends of one port in one family.

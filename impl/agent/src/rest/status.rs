@@ -96,6 +96,7 @@ impl<T: Target> Api<T> {
             frontends: status.services as u64,
             active_backends: backends.active,
             terminating_backends: backends.terminating,
+            health_checks: status.health_checks as u64,
             sockets,
             sockets_msg,
             mode: "snat".into(),

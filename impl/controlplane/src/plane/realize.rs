@@ -174,7 +174,8 @@ impl ControlPlane {
     fn reply(&mut self, about: &About, now: Timestamp) -> Reply {
         let failures = match about {
             About::Created(id) | About::Changed(id) | About::Deleted(id) => self.failures_of(*id),
-            About::Policy(_) => self.failures_where(|row| !matches!(row, Row::Endpoint(_) | Row::State(_))),
+            About::Policy(_) => self
+                .failures_where(|row| !matches!(row, Row::Endpoint(_) | Row::State(_) | Row::HealthCheck(_))),
             About::Config => self.failures_where(|row| matches!(row, Row::Endpoint(_) | Row::Policy(_))),
             About::Service(frontend, _) => self.failures_of_service(frontend),
         };

@@ -39,6 +39,7 @@ struct Spec {
     internal_traffic_policy: Option<String>,
     external_traffic_policy: Option<String>,
     publish_not_ready_addresses: Option<bool>,
+    health_check_node_port: Option<i64>,
     load_balancer_source_ranges: Option<Vec<String>>,
 }
 
@@ -109,6 +110,7 @@ pub(super) fn translated(raw: RawService) -> Result<Service, ObjectError> {
         internal_policy: policy(spec.internal_traffic_policy.as_deref(), &at.field("internalTrafficPolicy"))?,
         external_policy: policy(spec.external_traffic_policy.as_deref(), &at.field("externalTrafficPolicy"))?,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        health_check_node_port: optional_port(spec.health_check_node_port, &at.field("healthCheckNodePort"))?,
         ports: ports(spec.ports.unwrap_or_default(), &at.field("ports"))?,
     })
 }

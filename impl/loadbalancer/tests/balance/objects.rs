@@ -75,6 +75,7 @@ fn a_service_as_an_api_server_writes_it() {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Local,
         publish_not_ready: false,
+        health_check_node_port: Some(port(31_123)),
     };
     assert_eq!(service(&one(SERVICE)), Ok(expected));
 }

@@ -71,11 +71,13 @@ fn service() -> impl Strategy<Value = Service> {
     let kinds =
         [ServiceType::ClusterIp, ServiceType::NodePort, ServiceType::LoadBalancer, ServiceType::ExternalName];
     let addresses = (some(&CLUSTER_IPS, 2), some(&EXTERNAL_IPS, 2), some(&EXTERNAL_IPS, 1));
-    let rest = (proptest::option::of(1_u32..3), policy(), policy(), any::<bool>());
+    let health = proptest::option::of(select(vec![30_080, 31_123, 31_124]));
+    let rest = (proptest::option::of(1_u32..3), policy(), policy(), any::<bool>(), health);
     (select(kinds.to_vec()), addresses, ports(), rest).prop_map(
         |(kind, (cluster_ips, external_ips, load_balancer_ips), ports, rest)| {
-            let (affinity_timeout_s, internal_policy, external_policy, publish_not_ready) = rest;
+            let (affinity_timeout_s, internal_policy, external_policy, publish_not_ready, health) = rest;
             Service {
+                health_check_node_port: health.map(port),
                 key: key("", 0),
                 kind,
                 cluster_ips,
