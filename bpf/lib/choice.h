@@ -133,6 +133,8 @@ GLOBAL int service_choose(struct service *service, __u32 hook)
 	if (!frontend || (hook != HOOK_CONTAINER && !(frontend->flags & LB_EXTERNAL)))
 		return SERVICE_NONE;
 	service->id = frontend->id;
+	if (unlikely(frontend->flags & LB_SOURCE_RANGES) && !lb_admits(frontend->id, service->client.addr, service->family == FAMILY_V6))
+		return DROP_NOT_IN_SOURCE_RANGE;
 	timeout = frontend->affinity_timeout_s;
 	if (timeout) {
 		copy_ip6(client.client, service->client.addr);

@@ -66,6 +66,7 @@ fn service(number: u32) -> Service {
         external_policy: TrafficPolicy::Cluster,
         publish_not_ready: false,
         health_check_node_port: None,
+        source_ranges: None,
     }
 }
 

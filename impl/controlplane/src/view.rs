@@ -184,6 +184,8 @@ pub struct ServiceView {
     pub owner: String,
     /// How long a client keeps its backend, seconds.
     pub affinity_timeout_s: Option<u32>,
+    /// Whose connections are let in; an empty list: nobody's. None: everybody's.
+    pub source_ranges: Option<Vec<IpNet>>,
     /// Its backends with their ids, each once.
     pub backends: Vec<(u32, loadbalancer::BackendRow)>,
 }

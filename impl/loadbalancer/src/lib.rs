@@ -15,6 +15,8 @@
 //! - Backends are the endpoints that slices name under the port's name and protocol: those that are ready; if none is,
 //!   those that end and still serve. An endpoint that is not chosen keeps its row, so that its connections go on, until no
 //!   slice names it. Endpoints objects count only where a service has no EndpointSlice.
+//! - With `loadBalancerSourceRanges` the addresses of the load balancer are for clients in these alone, wherever they are: outside,
+//!   in pods, on the node. The service's other frontends are not restricted.
 //! - With `type: LoadBalancer` and `externalTrafficPolicy: Local` a service's `healthCheckNodePort` is a [`HealthCheck`]: how
 //!   many of its endpoints on this node are ready.
 //!

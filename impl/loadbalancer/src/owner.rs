@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::health;
 use crate::object::ObjectKey;
 use crate::row::{BackendAddress, BackendState, Frontend, FrontendKind, Scope};
@@ -38,6 +40,8 @@ pub(crate) struct Wanted {
     pub(crate) external: Arc<[BackendAddress]>,
     /// Those for connections from pods and the node, if they are others.
     pub(crate) internal: Option<Arc<[BackendAddress]>>,
+    /// [`crate::ServiceRow::source_ranges`].
+    pub(crate) source_ranges: Option<Arc<[IpNet]>>,
 }
 
 /// What an owner wants.

@@ -220,6 +220,7 @@ fn row(id: u16, wanted: &Wanted, two_scopes: bool, slots: Vec<u32>) -> ServiceRo
         id,
         kind: wanted.kind,
         affinity_timeout_s: wanted.affinity_timeout_s,
+        source_ranges: wanted.source_ranges.clone(),
         two_scopes,
         slots,
         owner: wanted.name.to_string(),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use addr::{Port, Protocol};
+use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::health;
@@ -62,6 +63,7 @@ impl Node {
             name: "api".into(),
             external: backends.as_slice().into(),
             internal: None,
+            source_ranges: None,
         };
         Translated {
             frontends: vec![(frontend(service.address, service.port, protocol), wanted)],
@@ -92,6 +94,7 @@ impl Node {
                     name: name.clone(),
                     external: [backend].into(),
                     internal: None,
+                    source_ranges: None,
                 };
                 let at = self.reached_at(pod.is_ipv4());
                 let at = at.filter(|address| port.address.is_none_or(|only| only == *address));
@@ -179,6 +182,12 @@ impl Node {
             "" => format!("{}:{}", service.key, port.port).into(),
             name => format!("{}:{name}", service.key).into(),
         };
+        // An external address that is the load balancer's as well is not left open.
+        let is_ranged = |kind, address| {
+            kind == FrontendKind::LoadBalancer
+                || (kind == FrontendKind::ExternalIps && service.load_balancer_ips.contains(&address))
+        };
+        let ranges = source_ranges(service, ipv4);
         let mut add = |kind, address: IpAddr, number, external: &Backends, internal: Option<&Backends>| {
             let wanted = Wanted {
                 kind,
@@ -186,6 +195,7 @@ impl Node {
                 name: name.clone(),
                 external: external.clone(),
                 internal: internal.cloned(),
+                source_ranges: ranges.clone().filter(|_| is_ranged(kind, address)),
             };
             made.frontends.push((frontend(address, number, port.protocol), wanted));
         };
@@ -252,6 +262,13 @@ impl Node {
 
 fn frontend(address: IpAddr, port: Port, protocol: Protocol) -> Frontend {
     Frontend { address, port, protocol, scope: Scope::External }
+}
+
+/// Who may use a load balancer's addresses of one family. With ranges of the other alone nobody may: whoever wrote them named all
+/// that are to be let in. (kube-proxy lets everybody in there.)
+fn source_ranges(service: &Service, ipv4: bool) -> Option<Arc<[IpNet]>> {
+    let ranges = service.source_ranges.as_ref().filter(|_| service.kind == ServiceType::LoadBalancer)?;
+    Some(ranges.iter().copied().filter(|range| matches!(range, IpNet::V4(_)) == ipv4).collect())
 }
 
 /// All endpoints of a service's port, sorted, each once: a service has several slices, and while an endpoint moves from

@@ -6,6 +6,9 @@ pub const FORWARDED: u8 = 0;
 /// Not a packet: an event for which the ring had no room.
 pub const EVENT_LOST: u8 = 1;
 
+/// A client that a service with source ranges is not for. The number is that of a later Cilium.
+pub const NOT_IN_SOURCE_RANGE: u8 = 177;
+
 const FIRST: u8 = 130;
 const NAMES: [&str; 39] = [
     "Invalid source mac",
@@ -61,6 +64,7 @@ pub fn reason_name(reason: u8) -> String {
         EVENT_LOST => "Event lost".into(),
         _ => match reason.checked_sub(FIRST).and_then(|index| NAMES.get(usize::from(index))) {
             Some(name) => (*name).into(),
+            None if reason == NOT_IN_SOURCE_RANGE => "Not in the source ranges of the service".into(),
             None => reason.to_string(),
         },
     }
@@ -86,6 +90,7 @@ mod tests {
             (162, "Policy denied (CIDR)"),
             (165, "No configuration available to perform policy decision"),
             (168, "Too big for the MTU"),
+            (177, "Not in the source ranges of the service"),
             (200, "200"),
             (77, "77"),
         ] {

@@ -15,4 +15,5 @@ mod node_ports;
 mod policy;
 mod service_details;
 mod services;
+mod source_ranges;
 mod verifier;

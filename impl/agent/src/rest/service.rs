@@ -181,6 +181,7 @@ fn model(failure: String, view: ServiceView) -> Service {
             realized: spec.clone(),
             owner: view.owner,
             affinity_timeout_s: view.affinity_timeout_s,
+            source_ranges: view.source_ranges.map(|ranges| ranges.iter().map(ToString::to_string).collect()),
             failure,
         }),
         spec,

@@ -41,6 +41,7 @@ impl ControlPlane {
                 kind: row.kind,
                 owner: row.owner.clone(),
                 affinity_timeout_s: row.affinity_timeout_s,
+                source_ranges: row.source_ranges.as_deref().map(<[IpNet]>::to_vec),
                 backends: ids.into_iter().filter_map(|id| Some((id, *rows.get(&id)?))).collect(),
             }
         };

@@ -4,16 +4,22 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::ObjectError;
-use super::field::{Metadata, Path, address, addresses, each_once, optional_port, port, protocol};
+use super::field::{Metadata, Path, address, addresses, each_once, optional_port, port, protocol, ranges};
 use crate::object::{Service, ServicePort, ServiceType, TrafficPolicy};
 
 /// What Kubernetes takes where no timeout is said: three hours.
 const DEFAULT_AFFINITY_TIMEOUT_S: i64 = 10_800;
 /// The longest that it lets one say: a day.
 const MAX_AFFINITY_TIMEOUT_S: i64 = 86_400;
+/// Where source ranges stood before they had a field, separated by commas. The field outweighs it.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+/// The same as a path.
+const ANNOTATION: &str = "metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]";
 
 #[derive(Deserialize)]
 pub(super) struct RawService {
@@ -95,12 +101,9 @@ pub(super) fn translated(raw: RawService) -> Result<Service, ObjectError> {
             return Err(at.field("type").fault(reason));
         }
     };
-    // Whoever wrote them wants other clients kept out.
-    if spec.load_balancer_source_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty()) {
-        let reason = "is not supported: take it away, and let a network policy say who may connect";
-        return Err(at.field("loadBalancerSourceRanges").fault(reason));
-    }
+    let source_ranges = source_ranges(&raw.metadata, &spec, &at)?;
     Ok(Service {
+        source_ranges,
         key: raw.metadata.key()?,
         kind,
         cluster_ips: cluster_ips(&spec, &at)?,
@@ -113,6 +116,32 @@ pub(super) fn translated(raw: RawService) -> Result<Service, ObjectError> {
         health_check_node_port: optional_port(spec.health_check_node_port, &at.field("healthCheckNodePort"))?,
         ports: ports(spec.ports.unwrap_or_default(), &at.field("ports"))?,
     })
+}
+
+/// Who may use the addresses of the load balancer. As an API server has it, they are for that type alone: of another, whoever wrote
+/// them believes clients to be kept out that are not.
+fn source_ranges(metadata: &Metadata, spec: &Spec, at: &Path<'_>) -> Result<Option<Vec<IpNet>>, ObjectError> {
+    let in_spec = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let annotation = match metadata.annotations.as_ref().and_then(|all| all.get(SOURCE_RANGES)) {
+        None => "",
+        Some(Value::String(text)) => text.trim(),
+        Some(_) => return Err(Path::Field(ANNOTATION).fault("is not a text")),
+    };
+    let (found, at) = match (in_spec, annotation) {
+        ([], "") => return Ok(None),
+        ([], text) => {
+            let at = Path::Field(ANNOTATION);
+            (ranges(text.split(','), &at)?, at)
+        }
+        (texts, _) => {
+            let at = at.field("loadBalancerSourceRanges");
+            (ranges(texts.iter().map(String::as_str), &at)?, at)
+        }
+    };
+    if spec.r#type.as_deref() != Some("LoadBalancer") {
+        return Err(at.fault("is for services of type LoadBalancer: take it away, or make it one"));
+    }
+    Ok(Some(found))
 }
 
 fn cluster_ips(spec: &Spec, at: &Path<'_>) -> Result<Vec<IpAddr>, ObjectError> {

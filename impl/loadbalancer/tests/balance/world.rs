@@ -211,8 +211,13 @@ impl World {
             let backends: Vec<String> = backends.into_iter().collect();
             let affinity = row.affinity_timeout_s.map(|s| format!(" affinity {s}")).unwrap_or_default();
             let scopes = if row.two_scopes { " two-scopes" } else { "" };
+            let ranges = row.source_ranges.iter().map(|ranges| {
+                let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+                format!(" for [{}]", ranges.join(" "))
+            });
+            let ranges: String = ranges.collect();
             lines.push(format!(
-                "{frontend} {} {}{affinity}{scopes} = {}\n",
+                "{frontend} {} {}{affinity}{scopes}{ranges} = {}\n",
                 row.kind.as_str(),
                 row.owner,
                 backends.join(" ")
