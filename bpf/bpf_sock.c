@@ -29,13 +29,14 @@ static __always_inline __u8 service_protocol(__u32 protocol)
 	}
 }
 
-/* DROP_NO_SERVICE of drop.h, which is for packets. */
+/* DROP_NO_SERVICE and DROP_NOT_IN_SOURCE_RANGE of drop.h, which is for packets. */
 #define REASON_NO_SERVICE 158
+#define REASON_NOT_IN_SOURCE_RANGE 177
 
 /* A packet's program may come in between, on the same CPU. */
-static __always_inline void count_refused(void)
+static __always_inline void count_refused(__u32 reason)
 {
-	__u32 index = REASON_NO_SERVICE * 4 + DIRECTION_EGRESS;
+	__u32 index = reason * 4 + DIRECTION_EGRESS;
 	struct metrics_value *value = bpf_map_lookup_elem(&cilium_metrics, &index);
 
 	if (value)
@@ -47,8 +48,12 @@ static __always_inline int verdict_of(enum sock_verdict verdict)
 {
 	switch (verdict) {
 	case SOCK_REFUSED:
-		count_refused();
+		count_refused(REASON_NO_SERVICE);
 		bpf_set_retval(-ECONNREFUSED);
+		return 0;
+	case SOCK_NOT_ADMITTED:
+		count_refused(REASON_NOT_IN_SOURCE_RANGE);
+		bpf_set_retval(-EPERM);
 		return 0;
 	case SOCK_FAILED:
 		bpf_set_retval(-ENOMEM);
@@ -80,6 +85,27 @@ static __always_inline bool may_be_service6(const struct sock_client *client, co
 	return !sock_is_loopback6(addr) || client->netns == lb_config.host_netns_cookie;
 }
 
+/* What the socket is bound to. A datagram may say another source, which is not asked for here: it must be the node's as well. */
+static __always_inline void bound4(struct bpf_sock_addr *ctx, struct sock_client *client)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (sk)
+		client->addr[0] = sk->src_ip4;
+}
+
+static __always_inline void bound6(struct bpf_sock_addr *ctx, struct sock_client *client)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return;
+	client->addr[0] = sk->src_ip6[0];
+	client->addr[1] = sk->src_ip6[1];
+	client->addr[2] = sk->src_ip6[2];
+	client->addr[3] = sk->src_ip6[3];
+}
+
 static __always_inline void destination6(struct bpf_sock_addr *ctx, struct lb6_key *to)
 {
 	to->addr[0] = ctx->user_ip6[0];
@@ -106,6 +132,7 @@ static __always_inline int forward4(struct bpf_sock_addr *ctx, bool connects)
 
 	if (!client_of(ctx, &client, connects) || !may_be_service4(&client, to.addr))
 		return 1;
+	bound4(ctx, &client);
 	to.protocol = client.protocol;
 	verdict = sock4_translate(&client, &to);
 	if (verdict == SOCK_TRANSLATED) {
@@ -129,6 +156,7 @@ static __always_inline int forward6(struct bpf_sock_addr *ctx, bool connects)
 
 		if (!may_be_service4(&client, to4.addr))
 			return 1;
+		bound4(ctx, &client);
 		verdict = sock4_translate(&client, &to4);
 		if (verdict == SOCK_TRANSLATED) {
 			ctx->user_ip6[3] = to4.addr;
@@ -138,6 +166,7 @@ static __always_inline int forward6(struct bpf_sock_addr *ctx, bool connects)
 	}
 	if (!may_be_service6(&client, to.addr))
 		return 1;
+	bound6(ctx, &client);
 	to.protocol = client.protocol;
 	verdict = sock6_translate(&client, &to);
 	if (verdict == SOCK_TRANSLATED)

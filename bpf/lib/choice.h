@@ -156,6 +156,8 @@ GLOBAL int service_choose(struct service *service, __u32 hook)
 	if (hook == HOOK_NETDEV && service_client_is_here(service))
 		return DROP_INVALID_SIP;
 	service->id = frontend.id;
+	if (unlikely(frontend.flags & LB_SOURCE_RANGES) && !lb_admits(frontend.id, service->client.addr, service->family == FAMILY_V6))
+		return DROP_NOT_IN_SOURCE_RANGE;
 	timeout = frontend.affinity_timeout_s;
 	if (timeout) {
 		copy_ip6(client.client, service->client.addr);

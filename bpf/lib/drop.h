@@ -33,6 +33,7 @@
 #define DROP_SNAT_NO_PORT 166 /* not in 1.4, which left masquerading to iptables */
 #define DROP_NO_ROUTE 167 /* nor this: it left forwarding to the stack */
 #define DROP_TOO_BIG 168 /* nor this: for the way's MTU */
+#define DROP_NOT_IN_SOURCE_RANGE 177 /* nor this: the number is a later Cilium's */
 
 /* An endpoint decides whether its drops are told; the node's own are. */
 static __always_inline bool drop_is_told(const struct packet *packet)

@@ -15,8 +15,11 @@ struct lb_config {
 	__u32 dsr; /* remote backends answer clients themselves */
 	__be32 loopback4; /* whom a pod sees as its client when it reaches itself through a service */
 	__be32 loopback6[4];
+	__be32 node4; /* from whom the node's processes come where their sockets do not say it; 0: not known */
+	__be32 node6[4];
+	__u32 pad;
 };
-ABI_SIZE(struct lb_config, 48);
+ABI_SIZE(struct lb_config, 72);
 
 extern const volatile struct lb_config lb_config;
 
@@ -43,6 +46,7 @@ ABI_SIZE(struct lb6_key, 20);
 #define LB_EXTERNAL 1 /* what the network sends to it is translated too: NodePort, external and load balancer addresses, HostPort */
 #define LB_TWO_SCOPES 2 /* there is another row of this frontend with LB_SCOPE_INTERNAL */
 #define LB_NODE_PORT 4 /* the address is the node's own, for all of the node's namespace the port is taken */
+#define LB_SOURCE_RANGES 8 /* only who is in one of the frontend's source ranges is let in */
 
 struct lb_frontend {
 	__u16 id; /* never 0; rows of both scopes have different ones */
@@ -90,6 +94,25 @@ struct lb6_reverse {
 };
 ABI_SIZE(struct lb6_reverse, 20);
 
+#define LB_SOURCE_STATIC_BITS 32 /* of the keys before their addresses */
+
+/* A range of clients that may use the frontend of this id, as far as it has LB_SOURCE_RANGES. That of IPv6 begins as that of IPv4 does. */
+struct lb4_source_key {
+	__u32 prefixlen;
+	__u16 id;
+	__u16 pad;
+	__be32 addr;
+};
+ABI_SIZE(struct lb4_source_key, 12);
+
+struct lb6_source_key {
+	__u32 prefixlen;
+	__u16 id;
+	__u16 pad;
+	__be32 addr[4];
+};
+ABI_SIZE(struct lb6_source_key, 24);
+
 /* An IPv4 address is the first of the client's words; a namespace's cookie the first two. */
 struct lb_affinity_key {
 	__be32 client[4];
@@ -135,6 +158,20 @@ LB_MAP(cilium_lb6_backends, __u32, struct lb6_backend);
 LB_REVERSE_MAP(cilium_lb4_reverse_nat_v2, struct lb4_reverse);
 LB_REVERSE_MAP(cilium_lb6_reverse_nat_v2, struct lb6_reverse);
 
+/* The value says nothing: a row is there or not. */
+#define LB_SOURCE_MAP(name, key_type)                \
+	struct {                                     \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE); \
+		__uint(max_entries, 65536);          \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__uint(pinning, LIBBPF_PIN_BY_NAME); \
+		__type(key, key_type);               \
+		__type(value, __u32);                \
+	} name SEC(".maps")
+
+LB_SOURCE_MAP(cilium_lb4_source_range, struct lb4_source_key);
+LB_SOURCE_MAP(cilium_lb6_source_range, struct lb6_source_key);
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -172,6 +209,22 @@ static __always_inline struct lb_frontend *lb6_find(struct lb6_key *key, __u8 sc
 	/* It went after its flag was read. */
 	key->scope = LB_SCOPE_EXTERNAL;
 	return bpf_map_lookup_elem(&cilium_lb6_services_v2, key);
+}
+
+/* Is this client in a source range of the frontend of this id? addr: 4 words; an IPv4 address is the first. Not inlined, for the sake of the
+ * callers' frames. */
+static __noinline bool lb_admits(__u16 id, const __be32 *addr, bool ipv6)
+{
+	struct lb6_source_key key = { .id = id };
+
+	if (ipv6) {
+		key.prefixlen = LB_SOURCE_STATIC_BITS + 128;
+		copy_ip6(key.addr, addr);
+		return bpf_map_lookup_elem(&cilium_lb6_source_range, &key);
+	}
+	key.prefixlen = LB_SOURCE_STATIC_BITS + 32;
+	key.addr[0] = addr[0];
+	return bpf_map_lookup_elem(&cilium_lb4_source_range, &key);
 }
 
 /* The backend in the slot that number falls on. 0 if the slot is empty, which it is for a moment when a service shrinks. */

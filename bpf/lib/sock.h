@@ -60,6 +60,7 @@ enum sock_verdict {
 	SOCK_PASS, /* no service */
 	SOCK_TRANSLATED,
 	SOCK_REFUSED, /* a service without backends */
+	SOCK_NOT_ADMITTED, /* a service that is not for this client */
 	SOCK_FAILED, /* no memory for what must be remembered */
 };
 
@@ -67,6 +68,7 @@ enum sock_verdict {
 struct sock_client {
 	__u64 cookie;
 	__u64 netns;
+	__be32 addr[4]; /* that it is bound to, an IPv4 address as the first; 0: none yet */
 	__u8 protocol;
 	__u8 connects; /* once; otherwise for each datagram */
 };
@@ -141,6 +143,23 @@ static __always_inline bool sock_same6(const __be32 *one, const __be32 *other)
 	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3];
 }
 
+/* A frontend with source ranges. SOCK_TRANSLATED: for this client. What address a pod's packets will have is not known here, so that they are
+ * judged as packets (SOCK_PASS). The node's process is who it is bound to be, or else the node. */
+static __always_inline enum sock_verdict sock_judge(const struct sock_client *client, __u16 id, bool ipv6)
+{
+	__be32 addr[4];
+	bool bound = client->addr[0] || client->addr[1] || client->addr[2] || client->addr[3];
+	int i;
+
+	if (client->netns != lb_config.host_netns_cookie)
+		return SOCK_PASS;
+	for (i = 0; i < 4; i++)
+		addr[i] = bound ? client->addr[i] : lb_config.node6[i];
+	if (!bound && !ipv6)
+		addr[0] = lb_config.node4;
+	return lb_admits(id, addr, ipv6) ? SOCK_TRANSLATED : SOCK_NOT_ADMITTED;
+}
+
 /* Chooses a backend for a frontend. */
 static __always_inline enum sock_verdict sock4_choose(const struct sock_client *client, const struct lb4_key *to, struct lb4_backend *chosen,
 						      __u16 *id)
@@ -158,6 +177,12 @@ static __always_inline enum sock_verdict sock4_choose(const struct sock_client *
 		/* The row's memory may be another's before all of it is read. */
 		frontend = *found;
 		*id = frontend.id;
+		if (frontend.flags & LB_SOURCE_RANGES) {
+			enum sock_verdict verdict = sock_judge(client, frontend.id, false);
+
+			if (verdict != SOCK_TRANSLATED)
+				return verdict;
+		}
 		if (!frontend.count)
 			return SOCK_REFUSED;
 		if (frontend.affinity_timeout_s) {
@@ -261,6 +286,12 @@ static __always_inline enum sock_verdict sock6_choose(const struct sock_client *
 		/* The row's memory may be another's before all of it is read. */
 		frontend = *found;
 		*id = frontend.id;
+		if (frontend.flags & LB_SOURCE_RANGES) {
+			enum sock_verdict verdict = sock_judge(client, frontend.id, true);
+
+			if (verdict != SOCK_TRANSLATED)
+				return verdict;
+		}
 		if (!frontend.count)
 			return SOCK_REFUSED;
 		if (frontend.affinity_timeout_s) {

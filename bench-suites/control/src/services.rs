@@ -68,6 +68,8 @@ fn service(number: u32) -> Service {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
         publish_not_ready: false,
+        health_check_node_port: None,
+        source_ranges: None,
     }
 }
 

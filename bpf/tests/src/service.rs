@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use addr::{Be16, Be32};
+use ipnet::IpNet;
 use maps::*;
 
 use crate::setting::{word4, words6};
@@ -129,6 +130,25 @@ impl Node {
         };
         assert!(gone.unwrap(), "{service:?} was not there");
         self.next_lb_epoch();
+    }
+
+    /// Lets clients in a range use a frontend that asks for it.
+    pub fn set_source_range(&self, id: u16, range: IpNet) {
+        match (LbSourceKey4::new(id, range), LbSourceKey6::new(id, range)) {
+            (Some(key), _) => self.table(names::LB4_SOURCE_RANGE).insert(&key, &1_u32).unwrap(),
+            (_, Some(key)) => self.table(names::LB6_SOURCE_RANGE).insert(&key, &1_u32).unwrap(),
+            _ => unreachable!("a range has a family"),
+        }
+    }
+
+    /// Does so no more.
+    pub fn remove_source_range(&self, id: u16, range: IpNet) {
+        let gone = match (LbSourceKey4::new(id, range), LbSourceKey6::new(id, range)) {
+            (Some(key), _) => self.table::<_, u32>(names::LB4_SOURCE_RANGE).remove(&key),
+            (_, Some(key)) => self.table::<_, u32>(names::LB6_SOURCE_RANGE).remove(&key),
+            _ => unreachable!("a range has a family"),
+        };
+        assert!(gone.unwrap(), "{range} was not there");
     }
 
     /// Which backend a client of a service had last.

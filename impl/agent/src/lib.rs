@@ -4,6 +4,7 @@
 pub mod config;
 pub mod control;
 pub mod files;
+pub mod health;
 pub mod kernel;
 pub mod lifetime;
 pub mod logging;

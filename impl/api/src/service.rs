@@ -29,6 +29,9 @@ pub struct ServiceStatus {
     /// How long a client keeps its backend, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity_timeout_s: Option<u32>,
+    /// Ranges of clients that are let in; an empty list: nobody is. None: everybody is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ranges: Option<Vec<String>>,
     /// Why the datapath does not have it as it should be.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub failure: String,

@@ -155,6 +155,8 @@ pub struct ServicesStatus {
     pub terminating_backends: u64,
     /// Backends that do not end, are not ready, and only keep the connections that they have.
     pub not_ready_backends: u64,
+    /// At how many ports of the node load balancers may ask for a service.
+    pub health_checks: u64,
     /// Whether sockets are translated, so that no packet need be.
     pub sockets: bool,
     /// The control group whose sockets are; or why none are.

@@ -174,6 +174,9 @@ fn services(text: &mut String, services: &ServicesStatus, all: bool) {
     if services.not_ready_backends > 0 {
         let _ = write!(line, " and {} not ready", services.not_ready_backends);
     }
+    if services.health_checks > 0 {
+        let _ = write!(line, ", {} health check ports", services.health_checks);
+    }
     if services.refused_count > 0 {
         let _ = write!(line, "; {} refused", services.refused_count);
     }

@@ -79,6 +79,7 @@ impl Node {
                 frontends_max: 64,
                 slots_max: 64,
                 backends_max: 64,
+                source_ranges_max: 64,
             }),
         })
         .unwrap()
@@ -213,6 +214,7 @@ fn services() -> Deltas {
         id,
         kind,
         affinity_timeout_s: Some(60),
+        source_ranges: None,
         two_scopes: false,
         slots: slots.to_vec(),
         owner: String::new(),
@@ -227,6 +229,12 @@ fn services() -> Deltas {
     };
     let two_scopes =
         |id, slots: &[u32]| ServiceRow { two_scopes: true, ..row(id, FrontendKind::NodePort, slots) };
+    let ranged = |id, ranges: &[&str]| {
+        let mut ranges: Vec<ipnet::IpNet> = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        ranges.sort_unstable();
+        let source_ranges = Some(ranges.into());
+        ServiceRow { source_ranges, affinity_timeout_s: None, ..row(id, FrontendKind::LoadBalancer, &[3]) }
+    };
     Deltas {
         revision: 2,
         services: Delta {
@@ -236,6 +244,8 @@ fn services() -> Deltas {
                 (frontend("192.0.2.1", Scope::External), two_scopes(10, &[3])),
                 (frontend("192.0.2.1", Scope::Internal), row(11, FrontendKind::NodePort, &[3, 4])),
                 (frontend("f00d::1", Scope::External), row(8, FrontendKind::ExternalIps, &[5])),
+                (frontend("198.51.100.1", Scope::External), ranged(12, &["192.0.2.0/24", "10.0.0.0/8"])),
+                (frontend("198.51.100.2", Scope::External), ranged(13, &[])),
             ],
             removals: Vec::new(),
         },
@@ -264,6 +274,8 @@ SERVICE ADDRESS             ID   FLAGS                               BACKEND ADD
 192.0.2.1:80/TCP            10   [external, two-scopes, node-port]   3 => 10.15.0.3:8080/TCP affinity=60s
 192.0.2.1:80/TCP/internal   11   [external, node-port]               3 => 10.15.0.3:8080/TCP affinity=60s
                                                                      4 => 10.15.0.4:8080/TCP
+198.51.100.1:80/TCP         12   [external, source-ranges]           3 => 10.15.0.3:8080/TCP
+198.51.100.2:80/TCP         13   [external, source-ranges]           3 => 10.15.0.3:8080/TCP
 [f00d::1]:80/TCP            8    [external]                          5 => [f00d::5]:8080/TCP affinity=60s
 "
         );
@@ -276,8 +288,16 @@ SERVICE ADDRESS             ID   FLAGS                               BACKEND ADD
         assert_eq!(
             list(&["--revnat"]),
             "ID   SERVICE ADDRESS\n7    10.96.0.1:80\n8    [f00d::1]:80\n9    10.96.0.2:80\n10   192.0.2.1:80\n\
-             11   192.0.2.1:80\n"
+             11   192.0.2.1:80\n12   198.51.100.1:80\n13   198.51.100.2:80\n"
         );
+        assert_eq!(
+            list(&["--source-ranges"]),
+            "ID   SERVICE ADDRESS       SOURCE RANGES\n12   198.51.100.1:80/TCP   10.0.0.0/8 192.0.2.0/24\n\
+             13   198.51.100.2:80/TCP   none: nobody is let in\n"
+        );
+        let json: serde_json::Value =
+            serde_json::from_str(&list(&["--source-ranges", "-o", "json"])).unwrap();
+        assert_eq!(json["12"]["ranges"][1], "192.0.2.0/24");
         let affinity = datapath.map::<LbAffinityKey, LbAffinity>(names::LB_AFFINITY).unwrap();
         let client = [Ipv4Addr::new(10, 15, 0, 9), Ipv4Addr::UNSPECIFIED];
         let client = [client[0], client[1], client[1], client[1]].map(Into::into);

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use addr::Port;
 use identity::Labels;
 use ipnet::IpNet;
-use loadbalancer::{ApiService, BackendRow, Frontend, ServiceRow};
+use loadbalancer::{ApiService, BackendRow, Frontend, HealthCheck, ServiceRow};
 use policy::{MapState, PolicyDelta};
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,8 @@ pub struct Deltas {
     pub services: Delta<Frontend, ServiceRow>,
     /// Backends of services, by id.
     pub backends: Delta<u32, BackendRow>,
+    /// What is answered at ports of the node to load balancers that ask.
+    pub health_checks: Delta<Port, HealthCheck>,
     /// Files of endpoints.
     pub state: Delta<u16, EndpointState>,
     /// The file of the node, if it changed.
@@ -153,6 +156,7 @@ impl Deltas {
             && self.ipcache.is_empty()
             && self.services.is_empty()
             && self.backends.is_empty()
+            && self.health_checks.is_empty()
             && self.state.is_empty()
             && self.node.is_none()
     }
@@ -179,6 +183,7 @@ impl Deltas {
         self.ipcache.merge(later.ipcache);
         self.services.merge(later.services);
         self.backends.merge(later.backends);
+        self.health_checks.merge(later.health_checks);
         self.state.merge(later.state);
         if later.node.is_some() {
             self.node = later.node;
@@ -240,6 +245,8 @@ pub struct Desired {
     pub services: BTreeMap<Frontend, ServiceRow>,
     /// Backends of services, by id.
     pub backends: BTreeMap<u32, BackendRow>,
+    /// What is answered at ports of the node to load balancers that ask.
+    pub health_checks: BTreeMap<Port, HealthCheck>,
     /// Files of endpoints.
     pub state: BTreeMap<u16, EndpointState>,
     /// The file of the node.

@@ -245,6 +245,8 @@ pub enum Row {
     Service(Frontend),
     /// A backend.
     Backend(u32),
+    /// A port at which load balancers ask for a service.
+    HealthCheck(Port),
     /// The endpoint's file.
     State(u16),
     /// The node's file.
@@ -258,7 +260,12 @@ impl Row {
     pub(crate) fn endpoint(&self) -> Option<u16> {
         match self {
             Self::Endpoint(id) | Self::Policy(id) | Self::State(id) => Some(*id),
-            Self::Ipcache(_) | Self::Service(_) | Self::Backend(_) | Self::Node | Self::Datapath => None,
+            Self::Ipcache(_)
+            | Self::Service(_)
+            | Self::Backend(_)
+            | Self::HealthCheck(_)
+            | Self::Node
+            | Self::Datapath => None,
         }
     }
 }
@@ -271,6 +278,7 @@ impl fmt::Display for Row {
             Self::Ipcache(prefix) => write!(f, "ipcache {prefix}"),
             Self::Service(frontend) => write!(f, "service {frontend}"),
             Self::Backend(id) => write!(f, "backend {id}"),
+            Self::HealthCheck(port) => write!(f, "healthCheckNodePort {port}"),
             Self::State(id) => write!(f, "state file of endpoint {id}"),
             Self::Node => f.write_str("state file of the node"),
             Self::Datapath => f.write_str("datapath"),

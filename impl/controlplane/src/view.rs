@@ -168,6 +168,8 @@ pub struct Status {
     pub services: usize,
     /// How many backends of services are desired.
     pub backends: usize,
+    /// At how many ports of the node load balancers may ask for a service.
+    pub health_checks: usize,
     /// What is not done for services, and why: a frontend that another has, a NodePort out of range, a table that is full.
     pub services_refused: BTreeMap<String, String>,
 }
@@ -185,6 +187,8 @@ pub struct ServiceView {
     pub owner: String,
     /// How long a client keeps its backend, seconds.
     pub affinity_timeout_s: Option<u32>,
+    /// Whose connections are let in; an empty list: nobody's. None: everybody's.
+    pub source_ranges: Option<Vec<IpNet>>,
     /// Its backends with their ids, each once.
     pub backends: Vec<(u32, loadbalancer::BackendRow)>,
     /// Why the datapath does not have it as desired.

@@ -75,6 +75,8 @@ pub struct ServicesConfig {
     pub slots_max: u32,
     /// Rows of backends, per family.
     pub backends_max: u32,
+    /// Rows of source ranges, per family.
+    pub source_ranges_max: u32,
 }
 
 impl DatapathConfig {
@@ -88,6 +90,7 @@ impl DatapathConfig {
                 frontends_max: services.frontends_max,
                 slots_max: services.slots_max,
                 backends_max: services.backends_max,
+                source_ranges_max: services.source_ranges_max,
             }),
         }
     }
@@ -122,6 +125,7 @@ impl DatapathConfig {
                 ("bpf-lb-map-max", services.frontends_max),
                 ("bpf-lb-slot-map-max", services.slots_max),
                 ("bpf-lb-backend-map-max", services.backends_max),
+                ("bpf-lb-source-range-map-max", services.source_ranges_max),
             ] {
                 if size == 0 {
                     return wrong(option, "the size of a map must not be 0");

@@ -108,6 +108,10 @@ impl PresentServices for Datapath {
         self.known_services().map_or(&[], |known| known.slots(id))
     }
 
+    fn source_ranges(&self, id: u16) -> Option<&BTreeSet<IpNet>> {
+        self.known_services().and_then(|known| known.source_ranges(id))
+    }
+
     fn reverse_nat(&self, id: u16, ipv6: bool) -> Option<SocketAddr> {
         self.known_services().and_then(|known| known.reverse_nat(id, ipv6))
     }
@@ -153,7 +157,9 @@ impl Datapath {
         };
         let services = config.services.is_some().then(|| Services::open(&maps)).transpose()?;
         let lb_config = match &config.services {
-            Some(services) => rows::lb_config(services, node::netns_cookie()?),
+            Some(services) => {
+                rows::lb_config(services, node::netns_cookie()?, &here.masquerade_addresses(config)?)
+            }
             None => LbConfig::default(),
         };
         let program = load_lxc(&maps, &lb_config)?.program("from_container")?.as_fd().try_clone_to_owned();

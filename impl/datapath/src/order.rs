@@ -64,6 +64,10 @@ pub enum Write {
     ReverseNat(u16, SocketAddr),
     /// `cilium_lb_slots`: the frontend's id, the slot, the backend's id.
     Slot(u16, u16, u32),
+    /// `cilium_lb4_source_range` or `cilium_lb6_source_range`: clients that may use the frontend of an id.
+    SourceRange(u16, IpNet),
+    /// `cilium_lb4_source_range` or `cilium_lb6_source_range`.
+    RemoveSourceRange(u16, IpNet),
     /// `cilium_lb4_services_v2` or `cilium_lb6_services_v2`.
     Frontend(Frontend, LbFrontend),
     /// `cilium_lb4_services_v2` or `cilium_lb6_services_v2`.

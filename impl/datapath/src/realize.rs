@@ -427,6 +427,8 @@ fn is_one_group(first: &Write, second: &Write) -> bool {
         | (Write::Frontend(..), Write::Frontend(..))
         | (Write::RemoveFrontend(_), Write::RemoveFrontend(_))
         | (Write::ForgetAffinity(..), Write::ForgetAffinity(..))
+        | (Write::SourceRange(..), Write::SourceRange(..))
+        | (Write::RemoveSourceRange(..), Write::RemoveSourceRange(..))
         | (Write::RemoveSlot(..), Write::RemoveSlot(..))
         | (Write::RemoveReverseNat(..), Write::RemoveReverseNat(..))
         | (Write::RemoveBackend(..), Write::RemoveBackend(..)) => true,

@@ -105,8 +105,10 @@ pub fn ipcache_key(prefix: IpNet) -> IpcacheKey {
     prefix.into()
 }
 
-/// What programs must know of load balancing.
-pub fn lb_config(services: &ServicesConfig, host_netns_cookie: u64) -> LbConfig {
+/// What programs must know of load balancing; `node`: addresses of the node, of which the first of each family is whom its
+/// processes come from.
+pub fn lb_config(services: &ServicesConfig, host_netns_cookie: u64, node: &[IpNet]) -> LbConfig {
+    let first = |v6: bool| node.iter().map(IpNet::addr).find(|address| address.is_ipv6() == v6);
     LbConfig {
         host_netns_cookie,
         enabled: 1,
@@ -116,5 +118,14 @@ pub fn lb_config(services: &ServicesConfig, host_netns_cookie: u64) -> LbConfig 
         dsr: services.dsr.into(),
         loopback4: services.loopback_ip4.into(),
         loopback6: words6(Some(services.loopback_ip6)),
+        node4: match first(false) {
+            Some(IpAddr::V4(v4)) => v4.into(),
+            _ => Be32::default(),
+        },
+        node6: match first(true) {
+            Some(IpAddr::V6(v6)) => words6(Some(v6)),
+            _ => words6(None),
+        },
+        pad: 0,
     }
 }

@@ -62,6 +62,10 @@ impl PresentServices for Kernel {
         &[]
     }
 
+    fn source_ranges(&self, _: u16) -> Option<&BTreeSet<IpNet>> {
+        None
+    }
+
     fn reverse_nat(&self, _: u16, _: bool) -> Option<SocketAddr> {
         None
     }

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use addr::Port;
+
 use crate::backends::Backends;
 use crate::config::Config;
+use crate::health::{HealthCheck, HealthChecks};
 use crate::ids::Ids;
 use crate::object::{ApiService, EndpointSlice, HostPort, ObjectKey, Service, slices_that_count};
 use crate::owner::{Claim, Owner, Translated};
@@ -22,6 +25,8 @@ pub struct Changes {
     pub frontends: BTreeMap<Frontend, Option<ServiceRow>>,
     /// Rows of backends by id; none: it is gone.
     pub backends: BTreeMap<u32, Option<BackendRow>>,
+    /// What is answered at which port to a load balancer that asks; none: nothing any more.
+    pub health_checks: BTreeMap<Port, Option<HealthCheck>>,
     /// Frontends that do not have these ids any more. Others get them after [`LoadBalancer::release`].
     pub freed: Vec<(Frontend, u16)>,
     /// What is refused now and was not, or not for this reason: what, and why.
@@ -33,6 +38,7 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.frontends.is_empty()
             && self.backends.is_empty()
+            && self.health_checks.is_empty()
             && self.freed.is_empty()
             && self.refused.is_empty()
     }
@@ -58,6 +64,7 @@ pub struct LoadBalancer {
     pub(crate) claims: BTreeMap<Frontend, Vec<Claim>>,
     pub(crate) rows: Tracked<Frontend, ServiceRow>,
     pub(crate) backends: Backends,
+    pub(crate) health: HealthChecks,
     pub(crate) ids: Ids,
     /// Ids of an earlier run, taken and not claimed yet.
     pub(crate) restored: BTreeMap<Frontend, u16>,
@@ -92,6 +99,7 @@ impl LoadBalancer {
             wishes: BTreeMap::new(),
             claims: BTreeMap::new(),
             rows: Tracked::default(),
+            health: HealthChecks::default(),
             ids: Ids::up_to(FRONTEND_ID_MAX.into()),
             restored: BTreeMap::new(),
             without_slots: BTreeSet::new(),
@@ -187,6 +195,7 @@ impl LoadBalancer {
             return;
         }
         self.node.addresses = now;
+        self.health.node_changed();
         // NodePorts and HostPorts are elsewhere, and backends may be local or not any more.
         self.dirty.extend(self.services.keys().cloned().map(Owner::Service));
         self.dirty.extend(self.pods.keys().cloned().map(Owner::Pod));
@@ -200,6 +209,7 @@ impl LoadBalancer {
         Changes {
             frontends: self.rows.drain(),
             backends: self.backends.drain(),
+            health_checks: self.health.drain(),
             freed: std::mem::take(&mut self.freed),
             refused: refused.map(|(subject, reason)| (self.text(&subject), reason)).collect(),
         }
@@ -248,6 +258,7 @@ impl LoadBalancer {
             Subject::Part(owner, part) => format!("{owner}: {part}"),
             Subject::Frontend(frontend, owner) => format!("{frontend} of {}", self.name(frontend, owner)),
             Subject::Backend(address) => format!("backend {address}"),
+            Subject::HealthCheck(port, owner) => format!("{owner}: spec.healthCheckNodePort {port}"),
         }
     }
 

@@ -15,6 +15,10 @@
 //! - Backends are the endpoints that slices name under the port's name and protocol: those that are ready; if none is,
 //!   those that end and still serve. An endpoint that is not chosen keeps its row, so that its connections go on, until no
 //!   slice names it, or, over UDP, until it does not serve. Endpoints objects count only where a service has no EndpointSlice.
+//! - With `loadBalancerSourceRanges` the addresses of the load balancer are for clients in these alone, wherever they are: outside,
+//!   in pods, on the node. The service's other frontends are not restricted.
+//! - With `type: LoadBalancer` and `externalTrafficPolicy: Local` a service's `healthCheckNodePort` is a [`HealthCheck`]: how
+//!   many of its endpoints on this node are ready.
 //!
 //! # Who decides what
 //! - Of two owners that want the same frontend the lesser has it, whichever came first: services of the API, then who has it
@@ -37,6 +41,7 @@ mod api;
 mod backends;
 mod balancer;
 mod config;
+mod health;
 mod ids;
 pub mod kubernetes;
 mod maglev;
@@ -51,6 +56,7 @@ mod translate;
 
 pub use balancer::{Changes, LoadBalancer};
 pub use config::{Algorithm, Config};
+pub use health::HealthCheck;
 pub use object::{
     ApiService, EndpointConditions, EndpointSlice, HostPort, ObjectKey, Service, ServiceEndpoint,
     ServicePort, ServiceType, SlicePort, TrafficPolicy,

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use addr::{Port, Protocol};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Namespace and name of an object.
@@ -78,6 +79,9 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[].ip`.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`, or the annotation that was before it: who may use the addresses of the load balancer.
+    /// None: everybody.
+    pub source_ranges: Option<Vec<IpNet>>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `spec.sessionAffinityConfig.clientIP.timeoutSeconds` with `spec.sessionAffinity: ClientIP`.
@@ -88,6 +92,8 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// `spec.healthCheckNodePort`. It means something with `type: LoadBalancer` and `externalTrafficPolicy: Local`.
+    pub health_check_node_port: Option<Port>,
 }
 
 impl Service {

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
+use crate::health;
 use crate::object::ObjectKey;
 use crate::row::{BackendAddress, BackendState, Frontend, FrontendKind, Scope};
 
@@ -45,6 +48,8 @@ pub(crate) struct Wanted {
     pub(crate) external: Arc<[BackendAddress]>,
     /// Those for connections from pods and the node, if they are others.
     pub(crate) internal: Option<Arc<[BackendAddress]>>,
+    /// [`crate::ServiceRow::source_ranges`].
+    pub(crate) source_ranges: Option<Arc<[IpNet]>>,
 }
 
 /// What an owner wants.
@@ -54,6 +59,8 @@ pub(crate) struct Translated {
     pub(crate) frontends: Vec<(Frontend, Wanted)>,
     /// All that endpoints name, chosen or not; sorted.
     pub(crate) backends: Vec<(BackendAddress, BackendState)>,
+    /// What is to be answered to a load balancer that asks.
+    pub(crate) health: Option<health::Wanted>,
     /// Parts that cannot be followed, and why.
     pub(crate) refused: Vec<(String, String)>,
 }

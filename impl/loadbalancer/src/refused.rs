@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use addr::Port;
+
 use crate::owner::Owner;
 use crate::row::{BackendAddress, Frontend};
 
@@ -52,6 +54,8 @@ pub(crate) enum Subject {
     Frontend(Frontend, Owner),
     /// A backend.
     Backend(BackendAddress),
+    /// A port at which a load balancer asks for a service.
+    HealthCheck(Port, Owner),
 }
 
 /// All reasons, and which of them were not told yet.

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use addr::{Port, Protocol};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Where a connection comes from, for services whose external traffic stays on the node.
@@ -113,6 +115,8 @@ pub struct ServiceRow {
     pub kind: FrontendKind,
     /// How long a client keeps its backend, seconds.
     pub affinity_timeout_s: Option<u32>,
+    /// Whose connections are let in, by ranges of the frontend's family, sorted; an empty list: nobody's. None: everybody's.
+    pub source_ranges: Option<Arc<[IpNet]>>,
     /// Whether there is a row of [`Scope::Internal`] beside this one of [`Scope::External`].
     pub two_scopes: bool,
     /// The ids of backends by slot, from slot 1: each once, or a Maglev table. Empty: connections are refused.

@@ -19,8 +19,13 @@ impl LoadBalancer {
         }
         if self.decided {
             self.refresh_all(touched, &mut BTreeSet::new());
-            return;
+        } else {
+            self.decide_first(touched);
         }
+        self.decide_health();
+    }
+
+    fn decide_first(&mut self, touched: BTreeSet<Frontend>) {
         let (had, mut touched) = self.split_off(touched, |this, one| this.restored.contains_key(one));
         let (without, with) = self.split_off(had, |this, one| this.without_slots.contains(one));
         // With the backends that the kernel has: others have no ids so far, unless there is room for all.
@@ -75,8 +80,9 @@ impl LoadBalancer {
             refused.map(|(part, why)| (Subject::Part(owner.clone(), part.clone()), why.clone())).collect();
         let concerns = |subject: &Subject| matches!(subject, Subject::Part(of, _) if *of == owner);
         self.reasons.replace(Subject::Part(owner.clone(), String::new()), concerns, refused);
-        let Translated { frontends, backends, refused } = &now;
-        if !(frontends.is_empty() && backends.is_empty() && refused.is_empty()) {
+        self.health.change(&owner, before.health, now.health);
+        let Translated { frontends, backends, health, refused } = &now;
+        if !(frontends.is_empty() && backends.is_empty() && health.is_none() && refused.is_empty()) {
             self.wishes.insert(owner, now);
         }
     }
@@ -146,6 +152,7 @@ impl LoadBalancer {
         }
         let concerns = |subject: &Subject| matches!(subject, Subject::Frontend(of, _) if *of == frontend);
         self.reasons.replace(Subject::Frontend(frontend, Owner::Api(0)), concerns, refused);
+        self.health.frontend_changed(&frontend);
     }
 
     /// Writes the rows of a frontend for who has it. What could not be done.
@@ -260,6 +267,7 @@ fn row(id: u16, wanted: &Wanted, two_scopes: bool, slots: Vec<u32>) -> ServiceRo
         id,
         kind: wanted.kind,
         affinity_timeout_s: wanted.affinity_timeout_s,
+        source_ranges: wanted.source_ranges.clone(),
         two_scopes,
         slots,
         owner: wanted.name.to_string(),

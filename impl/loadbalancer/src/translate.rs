@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use addr::{Port, Protocol};
+use ipnet::IpNet;
 
 use crate::config::Config;
+use crate::health;
 use crate::object::{
     ApiService, EndpointConditions, EndpointSlice, HostPort, ObjectKey, Service, ServicePort, ServiceType,
     TrafficPolicy,
@@ -61,11 +63,12 @@ impl Node {
             name: "api".into(),
             external: backends.as_slice().into(),
             internal: None,
+            source_ranges: None,
         };
         Translated {
             frontends: vec![(frontend(service.address, service.port, protocol), wanted)],
             backends: backends.into_iter().map(|address| (address, BackendState::Active)).collect(),
-            refused: Vec::new(),
+            ..Translated::default()
         }
     }
 
@@ -89,6 +92,7 @@ impl Node {
                     name: name.clone(),
                     external: [backend].into(),
                     internal: None,
+                    source_ranges: None,
                 };
                 let at = self.reached_at(pod.is_ipv4());
                 let at = at.filter(|address| port.address.is_none_or(|only| only == *address));
@@ -114,6 +118,7 @@ impl Node {
     /// A service with its slices.
     pub(crate) fn of_service(&self, service: &Service, slices: &[&EndpointSlice]) -> Translated {
         let mut made = Translated::default();
+        let mut local_endpoints = 0;
         let headless = service.kind == ServiceType::ClusterIp && service.cluster_ips.is_empty();
         if headless || service.kind == ServiceType::ExternalName {
             return made;
@@ -131,17 +136,36 @@ impl Node {
                 }
                 continue;
             }
+            let mut ready = BTreeSet::new();
             for (index, port) in service.ports.iter().enumerate() {
                 let candidates = candidates(port, slices, ipv4);
+                ready.extend(self.local_and_ready(&candidates, service.publish_not_ready));
                 self.frontends(service, (index, port), ipv4, &candidates, &mut made);
                 let named = candidates.into_iter().filter_map(|(address, is)| {
                     Some((address, state(address.protocol, is, service.publish_not_ready)?))
                 });
                 made.backends.extend(named);
             }
+            // The families have the same endpoints, each with its own address.
+            local_endpoints = local_endpoints.max(ready.len());
+        }
+        if service.kind == ServiceType::LoadBalancer && service.external_policy == TrafficPolicy::Local {
+            let local_endpoints = u32::try_from(local_endpoints).unwrap_or(u32::MAX);
+            made.health = service.health_check_node_port.map(|port| health::Wanted { port, local_endpoints });
         }
         self.refuse_families(service, slices, &of_family, &mut made);
         made.sorted()
+    }
+
+    /// Addresses of endpoints on this node that take new connections. One that ends does not count, though it may be given
+    /// some for want of others: the load balancer is to turn elsewhere in time (Kubernetes' KEP 1669).
+    fn local_and_ready<'a>(
+        &'a self,
+        candidates: &'a [(BackendAddress, EndpointConditions)],
+        publish_not_ready: bool,
+    ) -> impl Iterator<Item = IpAddr> + 'a {
+        let ready = candidates.iter().filter(move |(_, is)| is.ready || publish_not_ready);
+        ready.map(|(backend, _)| backend.address).filter(|address| self.is_local(*address))
     }
 
     /// The frontends of one port in one family.
@@ -164,6 +188,12 @@ impl Node {
             "" => format!("{}:{}", service.key, port.port).into(),
             name => format!("{}:{name}", service.key).into(),
         };
+        // An external address that is the load balancer's as well is not left open.
+        let is_ranged = |kind, address| {
+            kind == FrontendKind::LoadBalancer
+                || (kind == FrontendKind::ExternalIps && service.load_balancer_ips.contains(&address))
+        };
+        let ranges = source_ranges(service, ipv4);
         let mut add = |kind, address: IpAddr, number, external: &Backends, internal: Option<&Backends>| {
             let wanted = Wanted {
                 kind,
@@ -171,6 +201,7 @@ impl Node {
                 name: name.clone(),
                 external: external.clone(),
                 internal: internal.cloned(),
+                source_ranges: ranges.clone().filter(|_| is_ranged(kind, address)),
             };
             made.frontends.push((frontend(address, number, port.protocol), wanted));
         };
@@ -237,6 +268,13 @@ impl Node {
 
 fn frontend(address: IpAddr, port: Port, protocol: Protocol) -> Frontend {
     Frontend { address, port, protocol, scope: Scope::External }
+}
+
+/// Who may use a load balancer's addresses of one family. With ranges of the other alone nobody may: whoever wrote them named all
+/// that are to be let in. (kube-proxy lets everybody in there.)
+fn source_ranges(service: &Service, ipv4: bool) -> Option<Arc<[IpNet]>> {
+    let ranges = service.source_ranges.as_ref().filter(|_| service.kind == ServiceType::LoadBalancer)?;
+    Some(ranges.iter().copied().filter(|range| matches!(range, IpNet::V4(_)) == ipv4).collect())
 }
 
 /// All endpoints of a service's port, sorted, each once: a service has several slices, and while an endpoint moves from

@@ -4,9 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use addr::{Be16, Be32};
+use ipnet::IpNet;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::endpoint::address6;
+use crate::endpoint::{address6, words};
 
 /// Values of [`LbKey4::scope`] and [`LbKey6::scope`].
 pub mod lb_scope {
@@ -24,6 +25,8 @@ pub mod lb_flags {
     pub const TWO_SCOPES: u16 = 2;
     /// The address is the node's own: for all of the node's namespace the port is taken.
     pub const NODE_PORT: u16 = 4;
+    /// Only who is in one of the frontend's source ranges is let in.
+    pub const SOURCE_RANGES: u16 = 8;
 }
 
 /// `struct lb_config`: what programs must know of load balancing beyond the tables.
@@ -46,6 +49,12 @@ pub struct LbConfig {
     pub loopback4: Be32,
     /// Whom a pod sees as its client when it reaches itself through a service.
     pub loopback6: [Be32; 4],
+    /// From whom the node's processes come where their sockets do not say it; 0: not known.
+    pub node4: Be32,
+    /// The same over IPv6.
+    pub node6: [Be32; 4],
+    /// Zero.
+    pub pad: u32,
 }
 
 macro_rules! by_family {
@@ -164,6 +173,60 @@ pub struct LbSlotKey {
     pub slot: u16,
 }
 
+macro_rules! source_key {
+    ($key:ident, $address:ty, $family:ident, $words:expr, $ip:expr, $c:literal) => {
+        #[doc = $c]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $key {
+            /// Bits that count: 32, and those of the range.
+            pub prefixlen: u32,
+            /// The frontend's id.
+            pub id: u16,
+            /// Zero.
+            pub pad: u16,
+            /// The range's address.
+            pub addr: $address,
+        }
+
+        impl $key {
+            /// Bits before the address.
+            pub const STATIC_BITS: u32 = 32;
+
+            /// Of a range of this family.
+            pub fn new(id: u16, range: IpNet) -> Option<Self> {
+                let IpNet::$family(range) = range.trunc() else { return None };
+                let prefixlen = Self::STATIC_BITS + u32::from(range.prefix_len());
+                Some(Self { prefixlen, id, pad: 0, addr: $words(range.addr()) })
+            }
+
+            /// The range; none if it is no key of ours.
+            pub fn range(&self) -> Option<IpNet> {
+                let length = u8::try_from(self.prefixlen.checked_sub(Self::STATIC_BITS)?).ok()?;
+                let range = IpNet::new($ip(self.addr), length).ok()?;
+                (self.id != 0 && self.pad == 0 && range == range.trunc()).then_some(range)
+            }
+        }
+    };
+}
+
+source_key!(
+    LbSourceKey4,
+    Be32,
+    V4,
+    Be32::from,
+    |word: Be32| IpAddr::V4(word.into()),
+    "`struct lb4_source_key`: a range of clients over IPv4 that may use a frontend."
+);
+source_key!(
+    LbSourceKey6,
+    [Be32; 4],
+    V6,
+    |address| words(IpAddr::V6(address)),
+    |words| IpAddr::V6(address6(words)),
+    "`struct lb6_source_key`: a range of clients over IPv6 that may use a frontend."
+);
+
 /// `struct lb_affinity_key`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -240,4 +303,31 @@ pub struct LbSocket6 {
     pub port: Be16,
     /// The frontend's id.
     pub id: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_found_again_in_its_key_and_what_is_none_is_told() {
+        for text in ["0.0.0.0/0", "10.1.0.0/16", "192.0.2.7/32", "::/0", "2001:db8::/32", "2001:db8::1/128"] {
+            let range: IpNet = text.parse().unwrap();
+            let (v4, v6) = (LbSourceKey4::new(7, range), LbSourceKey6::new(7, range));
+            assert_eq!(v4.and_then(|key| key.range()).or_else(|| v6?.range()), Some(range));
+            assert_eq!(v4.is_some(), text.contains('.'));
+        }
+        let untidy = LbSourceKey4::new(7, "10.1.2.3/8".parse().unwrap()).unwrap();
+        assert_eq!(untidy.range().unwrap().to_string(), "10.0.0.0/8");
+        for wrong in [
+            LbSourceKey4 { prefixlen: 31, ..untidy },
+            LbSourceKey4 { prefixlen: 65, ..untidy },
+            LbSourceKey4 { prefixlen: 0x1_0000, ..untidy },
+            LbSourceKey4 { id: 0, ..untidy },
+            LbSourceKey4 { pad: 1, ..untidy },
+            LbSourceKey4 { addr: std::net::Ipv4Addr::new(10, 0, 0, 1).into(), ..untidy },
+        ] {
+            assert_eq!(wrong.range(), None, "{wrong:?}");
+        }
+    }
 }

@@ -38,12 +38,13 @@ pub use fragment::{FragmentKey4, FragmentKey6, FragmentPorts};
 pub use ipcache::{IpcacheEntry, IpcacheKey, NotAPrefix};
 pub use lb::{
     LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbConfig, LbFrontend, LbKey4, LbKey6, LbReverse4,
-    LbReverse6, LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4, LbSocketKey6, lb_flags, lb_scope,
+    LbReverse6, LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4, LbSocketKey6, LbSourceKey4, LbSourceKey6,
+    lb_flags, lb_scope,
 };
 pub use metrics::{Direction, METRICS_ROWS, MetricsValue, metrics_index};
 pub use metrics_map::MetricsMap;
 pub use outer::PolicyMaps;
 pub use policy::{PolicyEntry, PolicyKey};
-pub use reason::{EVENT_LOST, FORWARDED, FRAGMENT_PASSED, is_drop, reason_name};
+pub use reason::{EVENT_LOST, FORWARDED, FRAGMENT_PASSED, NOT_IN_SOURCE_RANGE, is_drop, reason_name};
 pub use runtime::RuntimeConfig;
 pub use snat::{SnatEntry, SnatKey4, SnatKey6, snat_direction};

@@ -49,6 +49,10 @@ pub const LB6_BACKENDS: &str = "cilium_lb6_backends";
 pub const LB4_REVERSE_NAT: &str = "cilium_lb4_reverse_nat_v2";
 /// Frontends over IPv6 by id.
 pub const LB6_REVERSE_NAT: &str = "cilium_lb6_reverse_nat_v2";
+/// Ranges of clients over IPv4 that may use frontends, by the frontend's id.
+pub const LB4_SOURCE_RANGE: &str = "cilium_lb4_source_range";
+/// Ranges of clients over IPv6 that may use frontends.
+pub const LB6_SOURCE_RANGE: &str = "cilium_lb6_source_range";
 /// Which backend a client had last.
 pub const LB_AFFINITY: &str = "cilium_lb_affinity";
 /// Which frontend a socket over IPv4 was connected to.

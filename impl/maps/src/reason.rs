@@ -8,6 +8,9 @@ pub const EVENT_LOST: u8 = 1;
 /// Passed as it is, since nobody can tell whether a service is meant: a later fragment before its first.
 pub const FRAGMENT_PASSED: u8 = 2;
 
+/// A client that a service with source ranges is not for. The number is that of a later Cilium.
+pub const NOT_IN_SOURCE_RANGE: u8 = 177;
+
 const FIRST: u8 = 130;
 const NAMES: [&str; 39] = [
     "Invalid source mac",
@@ -64,6 +67,7 @@ pub fn reason_name(reason: u8) -> String {
         FRAGMENT_PASSED => "Fragment passed before its first".into(),
         _ => match reason.checked_sub(FIRST).and_then(|index| NAMES.get(usize::from(index))) {
             Some(name) => (*name).into(),
+            None if reason == NOT_IN_SOURCE_RANGE => "Not in the source ranges of the service".into(),
             None => reason.to_string(),
         },
     }
@@ -90,6 +94,7 @@ mod tests {
             (162, "Policy denied (CIDR)"),
             (165, "No configuration available to perform policy decision"),
             (168, "Too big for the MTU"),
+            (177, "Not in the source ranges of the service"),
             (200, "200"),
             (77, "77"),
         ] {

@@ -79,6 +79,9 @@ fn twins() -> Vec<(&'static str, Layout)> {
                 dsr,
                 loopback4,
                 loopback6,
+                node4,
+                node6,
+                pad,
             }
         ),
         twin!("lb4_key", LbKey4 { addr, port, protocol, scope }),
@@ -89,6 +92,8 @@ fn twins() -> Vec<(&'static str, Layout)> {
         twin!("lb6_backend", LbBackend6 { addr, port, protocol, flags }),
         twin!("lb4_reverse", LbReverse4 { addr, port, pad }),
         twin!("lb6_reverse", LbReverse6 { addr, port, pad }),
+        twin!("lb4_source_key", LbSourceKey4 { prefixlen, id, pad, addr }),
+        twin!("lb6_source_key", LbSourceKey6 { prefixlen, id, pad, addr }),
         twin!("lb_affinity_key", LbAffinityKey { client, id, by_netns, pad }),
         twin!("lb_affinity", LbAffinity { last_used_s, backend }),
         twin!("lb4_socket_key", LbSocketKey4 { cookie, addr, port, pad }),

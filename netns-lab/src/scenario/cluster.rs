@@ -171,7 +171,7 @@ impl Controls<'_> {
                     changing.stop(stop.changes).map_err(StepError::Manifest)?;
                 }
             }
-            Step::Probe(_) | Step::StartLoad(_) | Step::StopLoad(_) => {}
+            Step::Probe(_) | Step::Http(_) | Step::StartLoad(_) | Step::StopLoad(_) => {}
         }
         Ok(())
     }

@@ -27,8 +27,10 @@ pub(super) fn udp(shot: &Shot, payload: &[u8]) -> Result<Seen, ProbeError> {
         Carrier::Unconnected(&socket, shot)
     } else {
         match connect(&socket, shot.dialled()) {
-            // Where sockets are translated, a service without a backend refuses here.
-            Err(ProbeError::NoRoute { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused => {
+            // Where sockets are translated, a service without a backend refuses here, and one that is not for this client.
+            Err(ProbeError::NoRoute { source, .. })
+                if matches!(source.raw_os_error(), Some(libc::ECONNREFUSED | libc::EPERM)) =>
+            {
                 return Ok(Outcome::Refused.into());
             }
             connected => connected?,

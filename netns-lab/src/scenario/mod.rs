@@ -9,6 +9,7 @@ mod cluster;
 mod datagram;
 mod ends;
 mod file;
+mod http;
 mod load;
 mod probe;
 mod report;

@@ -177,20 +177,23 @@ fn route(shot: &Shot) -> Result<(), ProbeError> {
     // Port 0 is none to connect to; the route does not depend on it.
     let to = SocketAddr::new(shot.dialled().ip(), shot.to.port().max(1));
     match socket.connect(to) {
-        // A service without a backend, where sockets are translated: the word of somebody.
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // A service without a backend, or not for this client, where sockets are translated: the word of somebody.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNREFUSED | libc::EPERM)) => Ok(()),
         connected => connected.map_err(|source| ProbeError::NoRoute { address: shot.to.ip(), source }),
     }
 }
 
-/// Whether an error is the word of an ICMP message or a reset. That a packet is too long is such a word too.
+/// Whether an error is the word of an ICMP message or a reset, or of a program that says no to the system call. That a packet
+/// is too long is such a word too.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
     ) || matches!(
         error.raw_os_error(),
-        Some(libc::EACCES | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::ENONET | libc::EMSGSIZE)
+        Some(
+            libc::EPERM | libc::EACCES | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::ENONET | libc::EMSGSIZE
+        )
     )
 }
 

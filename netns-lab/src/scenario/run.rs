@@ -12,7 +12,8 @@ use netlink::Route;
 use super::answer::Answer;
 use super::cluster::{Cluster, Controls};
 use super::ends::Ends;
-use super::file::{self, Answered, Family, Load, Probe, Scenario, Step, Target};
+use super::file::{self, Answered, Family, Http, Load, Probe, Scenario, Step, Target};
+use super::http;
 use super::load::Running;
 use super::probe::{Outcome, Seen, Shot, send};
 use crate::lab::Lab;
@@ -132,6 +133,15 @@ pub(super) fn take_steps(
                 }
                 Ok(())
             }
+            Step::Http(http) => {
+                if let Err(reason) = ask(http, ends) {
+                    failures.push(format!(
+                        "step {number}, http from {} to {} port {}: {reason}",
+                        http.from, http.to, http.port
+                    ));
+                }
+                Ok(())
+            }
             Step::StartLoad(load) => start(load, ends).map(|running| {
                 loads.insert(load.name.as_str(), running);
             }),
@@ -155,6 +165,11 @@ pub(super) fn take_steps(
         return Verdict::Interrupted;
     }
     if failures.is_empty() { Verdict::Passed } else { Verdict::Failed(failures) }
+}
+
+fn ask(http: &Http, ends: &Ends<'_>) -> Result<(), String> {
+    let to = ends.address(&http.to, http.family, Some(http.port))?;
+    ends.origin(&http.from)?.run(|| http::ask(http, to)).map_err(|e| e.to_string())?
 }
 
 fn start(load: &Load, ends: &Ends<'_>) -> Result<Running, String> {

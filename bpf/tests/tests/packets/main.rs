@@ -18,5 +18,6 @@ mod policy;
 mod server_first;
 mod service_details;
 mod services;
+mod source_ranges;
 mod too_big;
 mod verifier;

@@ -12,7 +12,7 @@ use super::{ConfigError, Settings};
 
 /// Rows of frontends: their ids have 16 bits, and 0 is none.
 const FRONTENDS: std::ops::RangeInclusive<u32> = 1..=65_535;
-/// Rows of slots and of backends: up to 16Mi, as for connections.
+/// Rows of slots, of backends and of source ranges: up to 16Mi, as for connections.
 const ROWS: std::ops::RangeInclusive<u32> = 1..=1 << 24;
 
 /// Which services there are, and how they are brought about.
@@ -36,6 +36,8 @@ pub struct Services {
     pub slots_max: u32,
     /// Rows of backends.
     pub backends_max: u32,
+    /// Rows of source ranges, per family.
+    pub source_ranges_max: u32,
     /// Whom a pod sees as its client when it reaches itself through a service.
     pub loopback4: Ipv4Addr,
     /// The same over IPv6.
@@ -57,6 +59,7 @@ impl Services {
             frontends_max: settings.number("bpf-lb-map-max", FRONTENDS)?,
             slots_max: settings.number("bpf-lb-slot-map-max", ROWS)?,
             backends_max: settings.number("bpf-lb-backend-map-max", ROWS)?,
+            source_ranges_max: settings.number("bpf-lb-source-range-map-max", ROWS)?,
             loopback4: loopback(settings, Self::LOOPBACK4, "an IPv4 address")?,
             loopback6: loopback(settings, Self::LOOPBACK6, "an IPv6 address")?,
         })

@@ -196,6 +196,12 @@ pub const OPTIONS: &[Spec] = &[
         "Backends of services, each once however many services have it",
     ),
     option(
+        "bpf-lb-source-range-map-max",
+        Kind::Value("ENTRIES"),
+        "65536",
+        "loadBalancerSourceRanges of services, per family, each for every frontend that has it",
+    ),
+    option(
         "preallocate-bpf-maps",
         Kind::Switch,
         "true",

@@ -82,6 +82,7 @@ fn nothing_said_gives_the_defaults_of_1_4() {
         (services.frontends_max, services.slots_max, services.backends_max),
         (65_535, 1_048_576, 262_144)
     );
+    assert_eq!(services.source_ranges_max, 65_536);
     assert_eq!(workloads.enforcement, EnforcementMode::Default);
     assert_eq!(workloads.allow_localhost, AllowLocalhost::Auto);
     assert_eq!(
@@ -265,6 +266,7 @@ fn values_that_make_no_sense_name_the_option_and_what_would_be_right() {
         ("--bpf-lb-map-max=65536", &["1 to 65535"]),
         ("--bpf-lb-slot-map-max=0", &["from 1"]),
         ("--bpf-lb-backend-map-max=99999999", &["16777216"]),
+        ("--bpf-lb-source-range-map-max=0", &["from 1"]),
         ("--cgroup-root=cgroup", &["absolute"]),
         ("--ipv4-service-loopback-address=::1", &["IPv4 address"]),
         ("--ipv4-service-loopback-address=127.0.0.1", &["refuses packets"]),

@@ -13,7 +13,7 @@ pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Optio
         ConntrackEntry, ConntrackKey4, ConntrackKey6, EndpointInfo, EndpointKey, FragmentKey4, FragmentKey6,
         FragmentPorts, IpcacheEntry, IpcacheKey, LbAffinity, LbAffinityKey, LbBackend4, LbBackend6,
         LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6, LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4,
-        LbSocketKey6, LxcRow, RuntimeConfig, SnatEntry, SnatKey4, SnatKey6,
+        LbSocketKey6, LbSourceKey4, LbSourceKey6, LxcRow, RuntimeConfig, SnatEntry, SnatKey4, SnatKey6,
     };
     let read = Read { datapath, pins, name, limit };
     Some(match name {
@@ -30,6 +30,8 @@ pub fn dump(datapath: &Datapath, pins: &Pins, name: &str, limit: usize) -> Optio
         names::LB4_SERVICES => read.shared::<LbKey4, LbFrontend>(),
         names::LB6_SERVICES => read.shared::<LbKey6, LbFrontend>(),
         names::LB_SLOTS => read.shared::<LbSlotKey, u32>(),
+        names::LB4_SOURCE_RANGE => read.shared::<LbSourceKey4, u32>(),
+        names::LB6_SOURCE_RANGE => read.shared::<LbSourceKey6, u32>(),
         names::LB4_BACKENDS => read.shared::<u32, LbBackend4>(),
         names::LB6_BACKENDS => read.shared::<u32, LbBackend6>(),
         names::LB4_REVERSE_NAT => read.shared::<u32, LbReverse4>(),

@@ -70,6 +70,7 @@ fn services(services: &Services) -> ServicesConfig {
         frontends_max: services.frontends_max,
         slots_max: services.slots_max,
         backends_max: services.backends_max,
+        source_ranges_max: services.source_ranges_max,
     }
 }
 

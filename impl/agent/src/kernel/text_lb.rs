@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use maps::{
     LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6,
-    LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4, LbSocketKey6, lb_flags, lb_scope,
+    LbSlotKey, LbSocket4, LbSocket6, LbSocketKey4, LbSocketKey6, LbSourceKey4, LbSourceKey6, lb_flags,
+    lb_scope,
 };
 
 use super::text::{Text, address, ip6, protocol};
@@ -33,6 +34,7 @@ impl Text for LbFrontend {
             (lb_flags::EXTERNAL, " external"),
             (lb_flags::TWO_SCOPES, " two-scopes"),
             (lb_flags::NODE_PORT, " node-port"),
+            (lb_flags::SOURCE_RANGES, " source-ranges"),
         ];
         let flags = flags.iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| *name);
         let flags: String = flags.collect();
@@ -67,6 +69,18 @@ impl Text for LbReverse4 {
 impl Text for LbReverse6 {
     fn text(&self) -> Option<String> {
         self.socket().map(|socket| socket.to_string())
+    }
+}
+
+impl Text for LbSourceKey4 {
+    fn text(&self) -> Option<String> {
+        Some(format!("service={} {}", self.id, self.range()?))
+    }
+}
+
+impl Text for LbSourceKey6 {
+    fn text(&self) -> Option<String> {
+        Some(format!("service={} {}", self.id, self.range()?))
     }
 }
 
@@ -137,6 +151,8 @@ mod tests {
         let flags = lb_flags::EXTERNAL | lb_flags::NODE_PORT;
         let row = LbFrontend { id: 7, flags, count: 3, affinity_timeout_s: 60, pad: 0 };
         assert_eq!(row.text().as_deref(), Some("id=7 slots=3 affinity=60s external node-port"));
+        let range = LbSourceKey4::new(7, "10.0.0.0/8".parse().unwrap()).unwrap();
+        assert_eq!(range.text().as_deref(), Some("service=7 10.0.0.0/8"));
         let backend = LbBackend4 { addr, port: Be16::new(80), protocol: 200, flags: 0 };
         assert_eq!(backend.text().as_deref(), Some("10.96.0.1:80/200"));
         assert_eq!(LbReverse4::default().text(), None);

@@ -16,6 +16,7 @@ use super::Restored;
 use crate::config::{AllowLocalhost, Config};
 use crate::control::{self, Control};
 use crate::files::Watcher;
+use crate::health::HealthPorts;
 use crate::metrics::Counters;
 use crate::monitoring::Monitoring;
 use crate::node::Node;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub addresses: Vec<IpAddr>,
     /// What is counted.
     pub counters: Counters,
+    /// Where health checks are answered.
+    pub runtime: tokio::runtime::Handle,
 }
 
 /// The agent without its sockets: sources, control thread, realizing thread.
@@ -62,13 +65,15 @@ impl<T: Target> Assembly<T> {
     where
         E: std::error::Error + From<io::Error> + Send + Sync + 'static,
     {
-        let Parts { config, node, state, restored, addresses, counters } = parts;
+        let Parts { config, node, state, restored, addresses, counters, runtime } = parts;
         let plane = ControlPlane::new(desired(&config, &node))?;
         let (control, inbox) = Control::pair();
         let waker = control.clone();
         let copies = state.copies();
-        let (realizer, realizing) = Realizer::start(StateFiles::new(state), make, move || waker.look())
-            .context("start the datapath")?;
+        let ports = HealthPorts::new(runtime, node.ipv4.is_some(), node.ipv6.is_some());
+        let (realizer, realizing) =
+            Realizer::start(StateFiles::new(state), ports, make, move || waker.look())
+                .context("start the datapath")?;
         let listener = realizer.clone();
         let monitoring =
             Arc::new(Monitoring::new(config.telling.aggregation, move |level| listener.listen(level)));

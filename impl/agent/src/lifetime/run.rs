@@ -55,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
         let _reactor = runtime.enter();
         [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]
     };
-    let agent = Agent::start(config, counters)?;
+    let agent = Agent::start(config, counters, runtime.handle())?;
     let served = runtime.block_on(agent.serve(signals));
     // Requests under way are cut off: what was handed over is done, and their clients ask again.
     runtime.shutdown_background();
@@ -76,7 +76,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(config: Config, counters: Counters) -> Result<Self> {
+    fn start(config: Config, counters: Counters, runtime: &tokio::runtime::Handle) -> Result<Self> {
         let state = StateDir::open(&config.places.state_dir)?;
         let namespace = NamespaceLock::take()?;
         let netlink = Netlink::open(&NetNs::current()?)?;
@@ -112,7 +112,8 @@ impl Agent {
         let addresses = facts.addresses();
         services.check_loopback(&node.pod_ranges(), &addresses)?;
         warn_of_overlap(services.node_ports);
-        let parts = Parts { config, node, state, restored, addresses, counters };
+        let runtime = runtime.clone();
+        let parts = Parts { config, node, state, restored, addresses, counters, runtime };
         let assembly = Assembly::start(parts, move || start_kernel(target, &services))?;
         let api = &assembly.api;
         let reader = api.realizer.ask(|kernel| kernel.events())?.blocking_recv()??;

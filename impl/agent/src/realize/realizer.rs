@@ -13,6 +13,7 @@ use controlplane::{Deltas, Desired, Failure};
 use tokio::sync::oneshot;
 
 use super::{StateFiles, Target};
+use crate::health::HealthPorts;
 
 /// Messages that wait for the thread. When it is full, the control thread waits, and in turn the sources.
 pub const REALIZE_QUEUE: usize = 64;
@@ -90,6 +91,7 @@ impl<T: Target> Realizer<T> {
     /// That of `make`, or when the kernel gives no thread.
     pub fn start<E: From<io::Error> + Send + 'static>(
         files: StateFiles,
+        ports: HealthPorts,
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
         told: impl Fn() + Send + 'static,
     ) -> Result<(Self, JoinHandle<()>), E> {
@@ -109,7 +111,7 @@ impl<T: Target> Realizer<T> {
                 let Self { sender, slot, listening, statistics } = shared;
                 // The thread must not keep its own queue open.
                 drop(sender);
-                Worker::new(files, target, told, slot, listening, statistics).run(&receiver);
+                Worker::new((files, ports, target), told, slot, listening, statistics).run(&receiver);
             }
         })?;
         match making.recv() {
@@ -180,6 +182,7 @@ impl<T: Target> Realizer<T> {
 
 struct Worker<T, F> {
     files: StateFiles,
+    ports: HealthPorts,
     target: T,
     told: F,
     slot: Slot,
@@ -209,8 +212,7 @@ fn gather<T>(deltas: &mut Deltas, receiver: &Receiver<Message<T>>) -> Option<Mes
 
 impl<T: Target, F: Fn()> Worker<T, F> {
     fn new(
-        files: StateFiles,
-        target: T,
+        (files, ports, target): (StateFiles, HealthPorts, T),
         told: F,
         slot: Slot,
         listening: Arc<Mutex<Option<u32>>>,
@@ -218,6 +220,7 @@ impl<T: Target, F: Fn()> Worker<T, F> {
     ) -> Self {
         Self {
             files,
+            ports,
             target,
             told,
             slot,
@@ -289,19 +292,24 @@ impl<T: Target, F: Fn()> Worker<T, F> {
     fn apply(&mut self, deltas: &Deltas) -> Vec<Failure> {
         self.files.write(&deltas.state.upserts, deltas.node.as_ref());
         let failures = self.target.apply(deltas);
+        // A frontend that had such a port has gone by now.
+        self.ports.apply(&deltas.health_checks);
         self.files.remove(&deltas.state.removals);
         failures
     }
 
     fn resync(&mut self, desired: &Desired) -> Vec<Failure> {
         self.files.resync(desired);
-        self.target.resync(desired)
+        let failures = self.target.resync(desired);
+        self.ports.resync(&desired.health_checks);
+        failures
     }
 
     fn retry(&mut self) {
         self.statistics.retries.fetch_add(1, Ordering::Relaxed);
         self.files.retry();
         let failures = self.target.retry();
+        self.ports.retry();
         self.pause = (self.pause * 2).min(RETRY_LONGEST);
         self.tell(failures);
     }
@@ -309,6 +317,7 @@ impl<T: Target, F: Fn()> Worker<T, F> {
     /// Says what is the case now, and when to try again.
     fn tell(&mut self, mut failures: Vec<Failure>) {
         failures.extend(self.files.failures());
+        failures.extend(self.ports.failures());
         let told: HashSet<&Failure> = self.failures.iter().collect();
         for failure in failures.iter().filter(|failure| !told.contains(failure)) {
             tracing::warn!(row = %failure.row, reason = failure.reason, "not as desired, will be tried again");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use controlplane::{Delta, Deltas, Desired, EndpointRow, EndpointState, Failure, Row};
 
 use super::{Latest, Realizer, StateFiles};
+use crate::health::HealthPorts;
 use crate::memory::Memory;
 use crate::state::StateDir;
 
@@ -54,6 +55,8 @@ fn removed(revision: u64, id: u16) -> Deltas {
 }
 
 struct Bench {
+    /// Nothing listens here.
+    _runtime: tokio::runtime::Runtime,
     dir: tempfile::TempDir,
     realizer: Realizer<Memory>,
     thread: std::thread::JoinHandle<()>,
@@ -63,15 +66,18 @@ struct Bench {
 impl Bench {
     fn new(target: Memory) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ports = HealthPorts::new(runtime.handle().clone(), true, false);
         let files = StateFiles::new(StateDir::open(dir.path()).unwrap());
         let (sender, told) = channel();
         let (realizer, thread) = Realizer::start(
             files,
+            ports,
             || Ok::<_, std::io::Error>(target),
             move || sender.send(()).unwrap_or_default(),
         )
         .unwrap();
-        Self { dir, realizer, thread, told }
+        Self { _runtime: runtime, dir, realizer, thread, told }
     }
 
     /// The word that satisfies the condition.

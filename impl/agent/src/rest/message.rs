@@ -33,7 +33,7 @@ impl Reply {
         Self::created(StatusCode::OK, content)
     }
 
-    /// Another success with JSON.
+    /// Another status with JSON.
     pub fn created<T: Serialize>(status: StatusCode, content: &T) -> Result<Self, Refused> {
         let body = serde_json::to_vec(content)
             .map_err(|e| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the reply: {e}")))?;

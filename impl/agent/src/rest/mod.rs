@@ -38,7 +38,7 @@ use crate::realize::{Realizer, Target};
 
 pub use message::Reply;
 pub use refused::Refused;
-pub use serve::{CONNECTIONS, serve_metrics, serve_unix};
+pub use serve::{CONNECTIONS, or_pause, serve_connection, serve_metrics, serve_unix};
 pub use timestamp::rfc3339;
 
 /// How long a question may take. The threads answer in microseconds unless something is very wrong.

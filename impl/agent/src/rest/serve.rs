@@ -22,6 +22,8 @@ use crate::realize::Target;
 pub const CONNECTIONS: usize = 256;
 /// How long a client may take to send the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// Largest head of a request, bytes.
+const HEAD_BYTES: usize = 400 << 10;
 /// How long to wait after the kernel refused a connection, for want of file descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,7 +66,8 @@ async fn permit(limit: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     limit.clone().acquire_owned().await.ok()
 }
 
-async fn or_pause<S>(accepted: io::Result<S>) -> Option<S> {
+/// The connection; or, after a moment, none.
+pub async fn or_pause<S>(accepted: io::Result<S>) -> Option<S> {
     match accepted {
         Ok(stream) => Some(stream),
         Err(error) => {
@@ -76,6 +79,18 @@ async fn or_pause<S>(accepted: io::Result<S>) -> Option<S> {
 }
 
 async fn connection<S, H, F>(stream: S, permit: Option<OwnedSemaphorePermit>, handle: H)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Result<Reply, Refused>>,
+{
+    serve_connection(stream, HEAD_TIME, HEAD_BYTES, handle).await;
+    drop(permit);
+}
+
+/// Serves one connection until its client ends it, takes longer than `head_time` for the head of a request, or sends one that is
+/// larger than `head_bytes`.
+pub async fn serve_connection<S, H, F>(stream: S, head_time: Duration, head_bytes: usize, handle: H)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
@@ -97,12 +112,12 @@ where
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(head_time)
+        .max_buf_size(head_bytes)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         // A client that hung up, as a rule.
         tracing::debug!(%error, "connection");
     }
-    drop(permit);
 }

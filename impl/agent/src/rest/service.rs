@@ -174,6 +174,7 @@ fn model(view: ServiceView) -> Service {
             },
             owner: view.owner,
             affinity_timeout_s: view.affinity_timeout_s,
+            source_ranges: view.source_ranges.map(|ranges| ranges.iter().map(ToString::to_string).collect()),
             failure: view.failure.unwrap_or_default(),
         }),
         spec,

@@ -100,6 +100,7 @@ impl<T: Target> Api<T> {
             active_backends: backends.active,
             terminating_backends: backends.terminating,
             not_ready_backends: backends.not_ready,
+            health_checks: status.health_checks as u64,
             sockets,
             sockets_msg,
             mode: if services.dsr { "dsr" } else { "snat" }.into(),

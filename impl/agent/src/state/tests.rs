@@ -92,7 +92,8 @@ fn the_nodes_file_may_be_large_and_is_put_aside_if_it_is_of_no_use() {
     assert!(state.node::<Vec<String>>(NodeFile::Node).unwrap().is_some(), "the file before is still there");
 
     let path = dir.path().join("state/node.json");
-    let spoil: [(fn(&Path) -> io::Result<()>, &str); 2] = [
+    type Spoil = fn(&Path) -> io::Result<()>;
+    let spoil: [(Spoil, &str); 2] = [
         (|path| fs::write(path, "{"), "EOF"),
         (|path| fs::File::create(path)?.set_len(super::NODE_LIMIT + 1), "larger than"),
     ];

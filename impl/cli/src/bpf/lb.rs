@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `bpf lb`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use addr::Protocol;
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 use maps::{
     LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbFrontend, LbKey4, LbKey6, LbReverse4, LbReverse6,
-    LbSlotKey, lb_flags, lb_scope, names,
+    LbSlotKey, LbSourceKey4, LbSourceKey6, lb_flags, lb_scope, names,
 };
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -26,7 +27,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "what", multiple = false, args = ["revnat", "backends", "affinity"])]
+#[group(id = "what", multiple = false, args = ["revnat", "backends", "affinity", "source_ranges"])]
 pub(crate) struct List {
     /// Which address answers carry, by the number of the service
     #[arg(long)]
@@ -37,6 +38,9 @@ pub(crate) struct List {
     /// Which backend clients had last
     #[arg(long)]
     affinity: bool,
+    /// Which clients may use services, by the number of the service
+    #[arg(long)]
+    source_ranges: bool,
     #[command(flatten)]
     root: Root,
     #[command(flatten)]
@@ -50,6 +54,7 @@ impl Command {
             List { revnat: true, .. } => reverse(&arguments, session),
             List { backends: true, .. } => backends(&arguments, session),
             List { affinity: true, .. } => affinity(&arguments, session),
+            List { source_ranges: true, .. } => source_ranges(&arguments, session),
             _ => services(&arguments, session),
         }
     }
@@ -89,6 +94,7 @@ fn flags(bits: u16) -> Vec<&'static str> {
         (lb_flags::EXTERNAL, "external"),
         (lb_flags::TWO_SCOPES, "two-scopes"),
         (lb_flags::NODE_PORT, "node-port"),
+        (lb_flags::SOURCE_RANGES, "source-ranges"),
     ];
     all.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| name).collect()
 }
@@ -199,6 +205,43 @@ fn reverse(arguments: &List, session: &mut Session<'_>) -> Result<(), CliError> 
     let mut table = Table::of(&["ID", "SERVICE ADDRESS"]);
     for (id, socket) in rows {
         table.row([id.to_string(), socket.to_string()]);
+    }
+    Ok(write!(session.output(), "{table}")?)
+}
+
+/// The ranges of each frontend that has some, as it is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct SourceRanges {
+    address: String,
+    ranges: Vec<String>,
+}
+
+/// Also of those that let nobody in.
+fn source_ranges(arguments: &List, session: &mut Session<'_>) -> Result<(), CliError> {
+    let v4 = arguments.root.open::<LbSourceKey4, u32>(names::LB4_SOURCE_RANGE)?.rows()?;
+    let v6 = arguments.root.open::<LbSourceKey6, u32>(names::LB6_SOURCE_RANGE)?.rows()?;
+    let v4 = v4.into_iter().filter_map(|(key, _)| Some((key.id, key.range()?)));
+    let v6 = v6.into_iter().filter_map(|(key, _)| Some((key.id, key.range()?)));
+    let known: BTreeSet<(u16, IpNet)> = v4.chain(v6).collect();
+    let frontends = frontends(&arguments.root)?;
+    let restricted = frontends.iter().filter(|(.., row)| row.flags & lb_flags::SOURCE_RANGES != 0);
+    let rows: BTreeMap<u16, SourceRanges> = restricted
+        .map(|(socket, protocol, scope, row)| {
+            let internal = if *scope == lb_scope::INTERNAL { "/internal" } else { "" };
+            let ranges = known.iter().filter(|(id, _)| *id == row.id).map(|(_, range)| range.to_string());
+            let address = format!("{}{internal}", named(*socket, *protocol));
+            (row.id, SourceRanges { address, ranges: ranges.collect() })
+        })
+        .collect();
+    if arguments.output.print(&rows, session)? {
+        return Ok(());
+    }
+    let mut table = Table::of(&["ID", "SERVICE ADDRESS", "SOURCE RANGES"]);
+    for (id, row) in rows {
+        let ranges =
+            if row.ranges.is_empty() { "none: nobody is let in".into() } else { row.ranges.join(" ") };
+        table.row([id.to_string(), row.address, ranges]);
     }
     Ok(write!(session.output(), "{table}")?)
 }

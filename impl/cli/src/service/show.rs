@@ -58,12 +58,18 @@ pub(super) fn get(arguments: &Get, session: &mut Session<'_>) -> Result<(), CliE
     }
     let status = service.status.clone().unwrap_or_default();
     let affinity = status.affinity_timeout_s.map(|seconds| format!("{seconds} s")).unwrap_or_default();
+    let ranges = match &status.source_ranges {
+        None => String::new(),
+        Some(ranges) if ranges.is_empty() => "none: nobody is let in".to_owned(),
+        Some(ranges) => ranges.join(" "),
+    };
     let kind = service.spec.flags.unwrap_or_default().kind;
     let mut table = Table::default();
     for (name, value) in [
         ("Service Type:", kind),
         ("Owner:", status.owner),
         ("Session Affinity:", affinity),
+        ("Source Ranges:", ranges),
         ("Failure:", status.failure),
     ] {
         if !value.is_empty() {

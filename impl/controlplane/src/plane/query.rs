@@ -84,6 +84,7 @@ impl ControlPlane {
             ipcache: self.ipcache.rows().clone(),
             services: self.balancer.frontends().clone(),
             backends: self.balancer.backends().clone(),
+            health_checks: self.balancer.health_checks().clone(),
             state: self.state_rows.rows().clone(),
             node: self.node_state(),
         }
@@ -120,6 +121,7 @@ impl ControlPlane {
             overflowing: self.rules.overflowing(),
             services: self.balancer.frontends().len(),
             backends: self.balancer.backends().len(),
+            health_checks: self.balancer.health_checks().len(),
             services_refused: self.balancer.refused(),
         }
     }

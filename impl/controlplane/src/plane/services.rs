@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use addr::Port;
 use ipnet::IpNet;
 use loadbalancer::{
-    ApiService, BackendRow, EndpointSlice, Frontend, LoadBalancer, ObjectKey, Scope, Service, ServiceRow,
+    ApiService, BackendRow, EndpointSlice, Frontend, HealthCheck, LoadBalancer, ObjectKey, Scope, Service,
+    ServiceRow,
 };
 
 use super::ControlPlane;
@@ -20,6 +22,13 @@ use crate::view::ServiceView;
 
 /// How many refused parts of services one event has logged; of more their number.
 const MOST_REFUSALS_TOLD: usize = 100;
+
+/// Changes of the tables of services.
+pub(super) struct Balanced {
+    pub(super) services: Delta<Frontend, ServiceRow>,
+    pub(super) backends: Delta<u32, BackendRow>,
+    pub(super) health_checks: Delta<Port, HealthCheck>,
+}
 
 impl ControlPlane {
     /// The frontends of services with their backends, by id.
@@ -46,6 +55,7 @@ impl ControlPlane {
             kind: row.kind,
             owner: row.owner.clone(),
             affinity_timeout_s: row.affinity_timeout_s,
+            source_ranges: row.source_ranges.as_deref().map(<[IpNet]>::to_vec),
             backends: ids.into_iter().filter_map(|id| Some((id, *backends.get(&id)?))).collect(),
             failure: self.failures.get(&Row::Service(*frontend)).cloned(),
         }
@@ -123,7 +133,7 @@ impl ControlPlane {
     }
 
     /// Changes of the tables of services since they were last asked.
-    pub(super) fn balance(&mut self) -> (Delta<Frontend, ServiceRow>, Delta<u32, BackendRow>) {
+    pub(super) fn balance(&mut self) -> Balanced {
         self.join_pods();
         let changes = self.balancer.changes();
         let more = changes.refused.len().saturating_sub(MOST_REFUSALS_TOLD);
@@ -134,7 +144,11 @@ impl ControlPlane {
             self.notices.push(Notice::ServiceRefused { what, reason });
         }
         self.freed_ids.extend(changes.freed.into_iter().map(|(frontend, id)| (frontend, id, None)));
-        (delta(changes.frontends), delta(changes.backends))
+        Balanced {
+            services: delta(changes.frontends),
+            backends: delta(changes.backends),
+            health_checks: delta(changes.health_checks),
+        }
     }
 
     /// What was given back is given back with this revision.

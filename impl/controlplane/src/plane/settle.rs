@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use policy::{Direction, PolicyDelta};
 
+use super::services::Balanced;
 use super::{ControlPlane, MOST_REVISIONS};
 use crate::deltas::{Deltas, NodeState};
 use crate::event::Timestamp;
@@ -30,7 +31,7 @@ impl ControlPlane {
         self.settle_prefixes();
         self.retry_numbers(now);
         self.fill_rows();
-        let (services, backends) = self.balance();
+        let Balanced { services, backends, health_checks } = self.balance();
         let deltas = Deltas {
             revision: self.revision + 1,
             endpoints: self.endpoint_rows.drain(),
@@ -38,6 +39,7 @@ impl ControlPlane {
             ipcache: self.ipcache.drain(),
             services,
             backends,
+            health_checks,
             state: self.state_rows.drain(),
             node: self.node_row.drain().upserts.pop().map(|((), row)| row),
         };

@@ -97,6 +97,7 @@ fn apply_merged(target: &mut Desired, deltas: &Deltas) {
     deltas.ipcache.removals.retain(|key| target.ipcache.contains_key(key));
     deltas.services.removals.retain(|key| target.services.contains_key(key));
     deltas.backends.removals.retain(|key| target.backends.contains_key(key));
+    deltas.health_checks.removals.retain(|key| target.health_checks.contains_key(key));
     deltas.state.removals.retain(|key| target.state.contains_key(key));
     for delta in &mut deltas.policy {
         let there = target.policy.get(&delta.endpoint);

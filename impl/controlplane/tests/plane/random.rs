@@ -213,6 +213,8 @@ fn service(name: u8, address: u8, selects_pods: bool) -> Service {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Local,
         publish_not_ready: false,
+        health_check_node_port: None,
+        source_ranges: None,
     }
 }
 

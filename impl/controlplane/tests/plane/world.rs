@@ -211,6 +211,7 @@ pub fn apply(target: &mut Desired, deltas: &Deltas) {
     write(&mut target.ipcache, &deltas.ipcache);
     write(&mut target.services, &deltas.services);
     write(&mut target.backends, &deltas.backends);
+    write(&mut target.health_checks, &deltas.health_checks);
     write(&mut target.state, &deltas.state);
     if let Some(node) = &deltas.node {
         target.node = node.clone();
@@ -298,6 +299,9 @@ pub fn dump(plane: &ControlPlane) -> String {
             BackendState::NotReady => " is not ready",
         };
         lines.insert(format!("backend {}{ends}", row.address));
+    }
+    for (port, row) in &desired.health_checks {
+        lines.insert(format!("health check {port} of {} = {}", row.service, row.local_endpoints));
     }
     for (what, why) in plane.status().services_refused {
         lines.insert(format!("refused {what}: {why}"));

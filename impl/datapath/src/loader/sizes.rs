@@ -30,11 +30,13 @@ pub struct ServiceSizes {
     pub slots_max: u32,
     /// Backends of one family: `--bpf-lb-backend-map-max`.
     pub backends_max: u32,
+    /// Source ranges of all frontends of one family: `--bpf-lb-source-range-map-max`.
+    pub source_ranges_max: u32,
 }
 
 impl Default for ServiceSizes {
     fn default() -> Self {
-        Self { frontends_max: 65_535, slots_max: 1_048_576, backends_max: 262_144 }
+        Self { frontends_max: 65_535, slots_max: 1_048_576, backends_max: 262_144, source_ranges_max: 65_536 }
     }
 }
 
@@ -48,6 +50,7 @@ impl ServiceSizes {
             names::LB4_SERVICES | names::LB6_SERVICES | names::LB_AFFINITY => Some(self.frontends_max),
             names::LB_SLOTS => Some(self.slots_max),
             names::LB4_BACKENDS | names::LB6_BACKENDS => Some(self.backends_max),
+            names::LB4_SOURCE_RANGE | names::LB6_SOURCE_RANGE => Some(self.source_ranges_max),
             names::LB4_REVERSE_SK | names::LB6_REVERSE_SK => {
                 Some(self.frontends_max.saturating_mul(SOCKETS_PER_FRONTEND))
             }
@@ -62,6 +65,7 @@ pub fn size_option(name: &str) -> Option<&'static str> {
         names::LB4_SERVICES | names::LB6_SERVICES | names::LB_AFFINITY => Some("--bpf-lb-map-max"),
         names::LB_SLOTS => Some("--bpf-lb-slot-map-max"),
         names::LB4_BACKENDS | names::LB6_BACKENDS => Some("--bpf-lb-backend-map-max"),
+        names::LB4_SOURCE_RANGE | names::LB6_SOURCE_RANGE => Some("--bpf-lb-source-range-map-max"),
         _ => None,
     }
 }

@@ -2,13 +2,14 @@
 //! The order of services' writes.
 //!
 //! After any single one, each frontend's slots from 1 to its count are there and name backends that are there, and its row
-//! in the reverse table is there. So what a frontend will need comes before it, and what it needed goes after it. A
+//! in the reverse table is there; and who is kept out before and after is kept out in between. So what a frontend will need comes before it, and what it needed goes after it. A
 //! frontend keeps its id and its slots are changed in place: connections meet old and new backends in between, never none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use controlplane::Deltas;
+use ipnet::IpNet;
 use loadbalancer::{BackendAddress, Frontend, Scope, ServiceRow};
 use maps::{LbFrontend, lb_flags};
 
@@ -24,6 +25,8 @@ pub trait PresentServices {
     fn slots(&self, id: u16) -> &[u32];
     /// The address that answers carry, of one family.
     fn reverse_nat(&self, id: u16, ipv6: bool) -> Option<SocketAddr>;
+    /// The clients that may use the frontend of an id, of whatever family, if its row asks for them.
+    fn source_ranges(&self, id: u16) -> Option<&BTreeSet<IpNet>>;
     /// Where the backend of an id is.
     fn backend(&self, id: u32) -> Option<BackendAddress>;
     /// How many frontends of the network programs have been told of.
@@ -42,7 +45,8 @@ fn frontend_row(frontend: &Frontend, row: &ServiceRow, slots: usize) -> LbFronte
         id: row.id,
         flags: flag(is_external(frontend, row), lb_flags::EXTERNAL)
             | flag(row.two_scopes, lb_flags::TWO_SCOPES)
-            | flag(row.kind.is_of_node(), lb_flags::NODE_PORT),
+            | flag(row.kind.is_of_node(), lb_flags::NODE_PORT)
+            | flag(row.source_ranges.is_some(), lb_flags::SOURCE_RANGES),
         // No more than `SLOTS_MAX`.
         count: slots as u32,
         affinity_timeout_s: row.affinity_timeout_s.unwrap_or(0),
@@ -90,12 +94,16 @@ type Ids = BTreeMap<u16, bool>;
 struct Plan {
     /// Frontends whose id somebody else gets.
     displaced: Vec<Write>,
+    /// Ranges of an id that is to let in others, and lets in nobody by them now.
+    stale_ranges: Vec<Write>,
     backends: Vec<Write>,
     reverse: Vec<Write>,
     slots: Vec<Write>,
+    ranges: Vec<Write>,
     frontends: Vec<Write>,
     gone_frontends: Vec<Write>,
     affinity: Vec<Write>,
+    gone_ranges: Vec<Write>,
     gone_slots: Vec<Write>,
     gone_reverse: Vec<Write>,
     gone_backends: Vec<Write>,
@@ -135,12 +143,15 @@ pub fn plan_services(deltas: &Deltas, present: &impl PresentServices, writes: &m
     let gone = !plan.gone_backends.is_empty() || !plan.gone_reverse.is_empty() || plan.moved;
     for phase in [
         plan.displaced,
+        plan.stale_ranges,
         plan.backends,
         plan.reverse,
         plan.slots,
+        plan.ranges,
         plan.frontends,
         plan.gone_frontends,
         plan.affinity,
+        plan.gone_ranges,
         plan.gone_slots,
         plan.gone_reverse,
         plan.gone_backends,
@@ -217,6 +228,7 @@ impl Plan {
         }
         self.slots.extend(changed_slots(wanted, there).map(|(slot, backend)| Write::Slot(id, slot, backend)));
         let value = frontend_row(frontend, row, wanted.len());
+        self.source_ranges(id, row, before, present);
         if before != Some(value) {
             self.frontends.push(Write::Frontend(*frontend, value));
         }
@@ -228,6 +240,26 @@ impl Plan {
             self.forget(id, had.filter(|backend| !kept.contains(backend)));
         }
         self.gone_slots.extend(surplus(there, wanted.len()).map(|slot| Write::RemoveSlot(id, slot)));
+    }
+
+    /// New ranges come before the row that asks for them. Old ones go after it if they let clients in by now; if the id was
+    /// somebody else's, before.
+    fn source_ranges(
+        &mut self,
+        id: u16,
+        row: &ServiceRow,
+        before: Option<LbFrontend>,
+        present: &impl PresentServices,
+    ) {
+        let wanted = row.source_ranges.as_deref().unwrap_or_default();
+        let there = present.source_ranges(id);
+        let is_there = |range: &IpNet| there.is_some_and(|there| there.contains(range));
+        let new = wanted.iter().filter(|range| !is_there(range));
+        self.ranges.extend(new.map(|range| Write::SourceRange(id, *range)));
+        let asked = before.is_some_and(|row| row.id == id && row.flags & lb_flags::SOURCE_RANGES != 0);
+        let old = there.into_iter().flatten().filter(|range| wanted.binary_search(range).is_err());
+        let phase = if asked { &mut self.gone_ranges } else { &mut self.stale_ranges };
+        phase.extend(old.map(|range| Write::RemoveSourceRange(id, *range)));
     }
 
     fn remove(&mut self, frontend: &Frontend, ids: &Ids, present: &impl PresentServices) {
@@ -251,6 +283,8 @@ impl Plan {
         }
         if !ids.contains_key(&id) {
             self.gone_slots.extend(surplus(there, 0).map(|slot| Write::RemoveSlot(id, slot)));
+            let ranges = present.source_ranges(id).into_iter().flatten();
+            self.gone_ranges.extend(ranges.map(|range| Write::RemoveSourceRange(id, *range)));
         }
         let ipv6 = frontend.address.is_ipv6();
         if ids.get(&id) != Some(&ipv6) && present.reverse_nat(id, ipv6).is_some() {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the kernel has of services, as far as this process wrote or read it: so that a change writes what differs alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use loadbalancer::{BackendAddress, Frontend};
 use maps::{LbFrontend, lb_flags};
 
@@ -19,6 +20,8 @@ pub struct Known {
     /// How many slots name a backend.
     uses: HashMap<u32, u32>,
     reverse: [HashMap<u16, SocketAddr>; 2],
+    /// By the frontend's id.
+    ranges: HashMap<u16, BTreeSet<IpNet>>,
     backends: HashMap<u32, BackendAddress>,
     by_address: HashMap<BackendAddress, u32>,
     /// Frontends with [`lb_flags::EXTERNAL`].
@@ -77,6 +80,26 @@ impl Known {
             Some(socket) => drop(rows.insert(id, socket)),
             None => drop(rows.remove(&id)),
         }
+    }
+
+    /// A source range was written.
+    pub fn set_range(&mut self, id: u16, range: IpNet) {
+        self.ranges.entry(id).or_default().insert(range);
+    }
+
+    /// A source range was removed.
+    pub fn remove_range(&mut self, id: u16, range: &IpNet) {
+        if let Some(ranges) = self.ranges.get_mut(&id) {
+            ranges.remove(range);
+            if ranges.is_empty() {
+                self.ranges.remove(&id);
+            }
+        }
+    }
+
+    /// All source ranges, with the ids of their frontends.
+    pub fn ranges(&self) -> impl Iterator<Item = (u16, IpNet)> + '_ {
+        self.ranges.iter().flat_map(|(id, ranges)| ranges.iter().map(|range| (*id, *range)))
     }
 
     /// A backend was written.
@@ -146,6 +169,10 @@ impl PresentServices for Known {
 
     fn slots(&self, id: u16) -> &[u32] {
         self.slots.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    fn source_ranges(&self, id: u16) -> Option<&BTreeSet<IpNet>> {
+        self.ranges.get(&id)
     }
 
     fn reverse_nat(&self, id: u16, ipv6: bool) -> Option<SocketAddr> {

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use addr::Protocol;
+use ipnet::IpNet;
 use loadbalancer::{BackendAddress, Restored};
 use maps::{LbConfig, names};
 
@@ -88,11 +89,15 @@ impl Datapath {
         let backends = |ipv6: bool| {
             known.backends().values().filter(|backend| backend.address.is_ipv6() == ipv6).count()
         };
+        let ranges =
+            |ipv6: bool| known.ranges().filter(|(_, range)| matches!(range, IpNet::V6(_)) == ipv6).count();
         let count = match map {
             names::LB4_SERVICES => of_family(false),
             names::LB6_SERVICES => of_family(true),
             names::LB4_BACKENDS => backends(false),
             names::LB6_BACKENDS => backends(true),
+            names::LB4_SOURCE_RANGE => ranges(false),
+            names::LB6_SOURCE_RANGE => ranges(true),
             names::LB_SLOTS => return Some(known.slots_count()),
             names::LB4_REVERSE_NAT => known.ids_with_reverse(false).len(),
             names::LB6_REVERSE_NAT => known.ids_with_reverse(true).len(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 
 use controlplane::Deltas;
+use ipnet::IpNet;
 use loadbalancer::{BackendAddress, Frontend, Scope};
 use maps::{LbFrontend, RuntimeConfig, lb_flags};
 
@@ -95,6 +96,15 @@ impl Services {
                 let rows = of_kind!(group, Write::Slot(id, slot, backend) => (*id, *slot, *backend));
                 self.write_slots(rows, round);
             }
+            Some(Write::SourceRange(..)) => {
+                self.write_ranges(&of_kind!(group, Write::SourceRange(id, range) => (*id, *range)), round);
+            }
+            Some(Write::RemoveSourceRange(..)) => {
+                let rows = of_kind!(group, Write::RemoveSourceRange(id, range) => (*id, *range));
+                for ((id, _), reason) in self.clear_ranges(&rows) {
+                    round.fail_service_id(id, &reason);
+                }
+            }
             Some(Write::Frontend(..)) => {
                 let (internal, external): (Vec<_>, Vec<_>) =
                     of_kind!(group, Write::Frontend(frontend, row) => (*frontend, *row))
@@ -145,6 +155,27 @@ impl Services {
         for (id, socket) in rows.iter().filter(|(id, _)| !round.service_failed(*id)) {
             self.known.set_reverse(*id, socket.is_ipv6(), Some(*socket));
         }
+    }
+
+    /// Clients in a range that has no room are kept out, and the frontend is said to be not as desired.
+    fn write_ranges(&mut self, rows: &[(u16, IpNet)], round: &mut Round<'_>) {
+        let refused = self.tables.insert_ranges(rows);
+        let failed: HashSet<(u16, IpNet)> = refused.iter().map(|(row, _)| *row).collect();
+        for (id, range) in rows.iter().filter(|row| !failed.contains(row)) {
+            self.known.set_range(*id, *range);
+        }
+        for ((id, range), reason) in refused {
+            round.fail_service_id(id, &format!("clients in {range} are kept out: {reason}"));
+        }
+    }
+
+    /// Removes source ranges. Returns what was refused.
+    pub(super) fn clear_ranges(&mut self, rows: &[(u16, IpNet)]) -> Refused<(u16, IpNet)> {
+        let refused = self.tables.remove_ranges(rows);
+        for (id, range) in rows.iter().filter(|row| refused.iter().all(|(failed, _)| failed != *row)) {
+            self.known.remove_range(*id, range);
+        }
+        refused
     }
 
     fn write_slots(&mut self, mut rows: Vec<(u16, u16, u32)>, round: &mut Round<'_>) {
@@ -239,6 +270,10 @@ impl Services {
         self.known
             .reverse_nat(row.id, frontend.address.is_ipv6())
             .filter(|socket| *socket == frontend.socket())?;
+        if row.flags & lb_flags::SOURCE_RANGES != 0 && self.lets_in_strangers(frontend, &row, round) {
+            round.fail_service(frontend, &"ranges of another service could not be removed");
+            return None;
+        }
         let failed = round.service_failed(row.id);
         let wanted = if failed { self.wanted(row.id, round).len() } else { row.count as usize };
         let count = self.usable(wanted, row.id);
@@ -255,6 +290,17 @@ impl Services {
         }
         // No more than `wanted`, which is a count of slots.
         Some(LbFrontend { count: count as u32, flags, ..row })
+    }
+
+    /// Whether ranges under its id are of a service that had the id before.
+    fn lets_in_strangers(&self, frontend: &Frontend, row: &LbFrontend, round: &Round<'_>) -> bool {
+        let asked = |before: LbFrontend| before.id == row.id && before.flags & lb_flags::SOURCE_RANGES != 0;
+        if self.known.frontend(frontend).is_some_and(asked) {
+            return false;
+        }
+        let wanted = round.service(row.id).and_then(|(_, service)| service.source_ranges.as_deref());
+        let is_strange = |range: &IpNet| !wanted.is_some_and(|wanted| wanted.contains(range));
+        self.known.source_ranges(row.id).into_iter().flatten().any(is_strange)
     }
 
     fn remove_frontends(&mut self, frontends: &[Frontend], round: &mut Round<'_>) {

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 
 use controlplane::{Deltas, Desired};
+use maps::lb_flags;
 
 use super::Services;
 use crate::DatapathError;
+use crate::order::PresentServices;
 
 impl Services {
     /// Adds what nobody desires to changes that write all that is desired.
@@ -33,6 +35,12 @@ impl Services {
             refused.append(&mut self.clear_reverse(ids, ipv6));
             remembered |= self.known.ids_with_reverse(ipv6).len() < before;
         }
+        let asked = |id: u16| {
+            let owner = self.known.owner(id).and_then(|owner| self.known.frontend(&owner));
+            owner.is_some_and(|row| row.flags & lb_flags::SOURCE_RANGES != 0)
+        };
+        let ranges: Vec<_> = self.known.ranges().filter(|(id, _)| !asked(*id)).collect();
+        refused.extend(self.clear_ranges(&ranges).into_iter().map(|((id, _), reason)| (id, reason)));
         let refused = refused.into_iter().next();
         refused.map_or(Ok(remembered), |(id, reason)| Err(DatapathError::Services { id, reason }))
     }

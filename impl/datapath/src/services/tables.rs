@@ -4,10 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use addr::{Be32, Port, Protocol};
+use ipnet::IpNet;
 use loadbalancer::{BackendAddress, Frontend, Restored, Scope};
 use maps::{
     BpfMap, Bytes, EndpointKey, LbAffinity, LbAffinityKey, LbBackend4, LbBackend6, LbFrontend, LbKey4,
-    LbKey6, LbReverse4, LbReverse6, LbSlotKey, MapError, lb_scope, names,
+    LbKey6, LbReverse4, LbReverse6, LbSlotKey, LbSourceKey4, LbSourceKey6, MapError, lb_scope, names,
 };
 
 use super::Known;
@@ -105,6 +106,55 @@ macro_rules! by_family {
 
 by_family!(V4, LbKey4, LbBackend4, LbReverse4, Be32::from);
 by_family!(V6, LbKey6, LbBackend6, LbReverse6, |address| words6(IpAddr::V6(address)));
+
+/// A key of one family's source ranges; `None` for a range of the other.
+trait RangeKey: Bytes + Eq + std::hash::Hash {
+    fn of(id: u16, range: IpNet) -> Option<Self>;
+    fn range(&self) -> Option<(u16, IpNet)>;
+}
+
+macro_rules! range_key {
+    ($key:ty) => {
+        impl RangeKey for $key {
+            fn of(id: u16, range: IpNet) -> Option<Self> {
+                Self::new(id, range)
+            }
+
+            fn range(&self) -> Option<(u16, IpNet)> {
+                Some((self.id, Self::range(self)?))
+            }
+        }
+    };
+}
+
+range_key!(LbSourceKey4);
+range_key!(LbSourceKey6);
+
+/// The value of a source range says nothing.
+const ADMITTED: u32 = 1;
+
+fn load_ranges<K: RangeKey>(map: &BpfMap<K, u32>, known: &mut Known) -> Result<(), MapError> {
+    let ranges = map.rows()?;
+    ranges.iter().filter_map(|(key, _)| key.range()).for_each(|(id, range)| known.set_range(id, range));
+    Ok(())
+}
+
+fn insert_ranges<K: RangeKey>(map: &BpfMap<K, u32>, rows: &[(u16, IpNet)]) -> Refused<(u16, IpNet)> {
+    let rows = rows.iter().filter_map(|(id, range)| Some(((*id, *range), K::of(*id, *range)?, ADMITTED)));
+    insert(map, &rows.collect::<Vec<_>>())
+}
+
+fn remove_ranges<K: RangeKey>(map: &BpfMap<K, u32>, rows: &[(u16, IpNet)]) -> Refused<(u16, IpNet)> {
+    let rows = rows.iter().filter_map(|(id, range)| Some(((*id, *range), K::of(*id, *range)?)));
+    remove(map, &rows.collect::<Vec<_>>())
+}
+
+/// Rows under keys that no version of ours writes.
+fn remove_strange_ranges<K: RangeKey>(map: &BpfMap<K, u32>) -> Result<(), MapError> {
+    let rows = map.rows()?;
+    let strange: Vec<K> = rows.iter().map(|(key, _)| *key).filter(|key| key.range().is_none()).collect();
+    map.remove_all(&strange).into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
 
 /// What was refused, and why.
 pub type Refused<K> = Vec<(K, String)>;
@@ -244,6 +294,8 @@ pub struct ServiceTables {
     v4: FamilyTables<LbKey4, LbBackend4, LbReverse4>,
     v6: FamilyTables<LbKey6, LbBackend6, LbReverse6>,
     slots: BpfMap<LbSlotKey, u32>,
+    ranges4: BpfMap<LbSourceKey4, u32>,
+    ranges6: BpfMap<LbSourceKey6, u32>,
     affinity: BpfMap<LbAffinityKey, LbAffinity>,
 }
 
@@ -253,6 +305,8 @@ impl ServiceTables {
             v4: FamilyTables::open(maps, [names::LB4_SERVICES, names::LB4_BACKENDS, names::LB4_REVERSE_NAT])?,
             v6: FamilyTables::open(maps, [names::LB6_SERVICES, names::LB6_BACKENDS, names::LB6_REVERSE_NAT])?,
             slots: maps.typed(names::LB_SLOTS)?,
+            ranges4: maps.typed(names::LB4_SOURCE_RANGE)?,
+            ranges6: maps.typed(names::LB6_SOURCE_RANGE)?,
             affinity: maps.typed(names::LB_AFFINITY)?,
         })
     }
@@ -262,6 +316,8 @@ impl ServiceTables {
         let mut known = Known::default();
         self.v4.load(&mut known, false)?;
         self.v6.load(&mut known, true)?;
+        load_ranges(&self.ranges4, &mut known)?;
+        load_ranges(&self.ranges6, &mut known)?;
         for (key, backend) in self.slots.rows()? {
             known.set_slot(key.id, key.slot, backend);
         }
@@ -312,6 +368,14 @@ impl ServiceTables {
         remove(&self.slots, &rows.collect::<Vec<_>>())
     }
 
+    pub fn insert_ranges(&self, rows: &[(u16, IpNet)]) -> Refused<(u16, IpNet)> {
+        [insert_ranges(&self.ranges4, rows), insert_ranges(&self.ranges6, rows)].concat()
+    }
+
+    pub fn remove_ranges(&self, rows: &[(u16, IpNet)]) -> Refused<(u16, IpNet)> {
+        [remove_ranges(&self.ranges4, rows), remove_ranges(&self.ranges6, rows)].concat()
+    }
+
     /// Takes away which clients of these frontends' ids had these backends.
     pub fn forget_affinity(&self, is_gone: impl Fn((u16, u32)) -> bool) -> Result<(), MapError> {
         let rows = self.affinity.rows()?;
@@ -323,6 +387,8 @@ impl ServiceTables {
     pub fn remove_strangers(&self) -> Result<(), MapError> {
         self.v4.remove_strangers()?;
         self.v6.remove_strangers()?;
+        remove_strange_ranges(&self.ranges4)?;
+        remove_strange_ranges(&self.ranges6)?;
         let slots = self.slots.rows()?;
         let strange: Vec<LbSlotKey> =
             slots.iter().map(|(key, _)| *key).filter(|key| key.id == 0 || key.slot == 0).collect();

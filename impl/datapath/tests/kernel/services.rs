@@ -9,7 +9,9 @@ use addr::{Port, Protocol};
 use controlplane::{Delta, Deltas, Desired, Failure, Row};
 use datapath::{Datapath, DatapathConfig, Pins, ServicesConfig};
 use loadbalancer::{BackendAddress, BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
-use maps::{LbBackend4, LbFrontend, LbKey4, LbReverse4, LbSlotKey, RuntimeConfig, lb_flags, names};
+use maps::{
+    LbBackend4, LbFrontend, LbKey4, LbReverse4, LbSlotKey, LbSourceKey4, RuntimeConfig, lb_flags, names,
+};
 
 use crate::bench::{Bench, Cgroup};
 
@@ -26,6 +28,7 @@ pub fn config(bench: &Bench, cgroup: Option<&Cgroup>) -> DatapathConfig {
             frontends_max: 256,
             slots_max: 1024,
             backends_max: 256,
+            source_ranges_max: 256,
         }),
         ..bench.config()
     }
@@ -42,6 +45,7 @@ pub fn service(id: u16, slots: &[u32]) -> ServiceRow {
         id,
         kind: FrontendKind::ClusterIp,
         affinity_timeout_s: None,
+        source_ranges: None,
         two_scopes: false,
         slots: slots.to_vec(),
         owner: "default/web:http".into(),
@@ -348,6 +352,84 @@ fn full_tables_keep_what_fits_and_name_the_option() {
             datapath::cleanup(bench.bpffs()).unwrap();
         });
     }
+}
+
+/// For clients in these ranges alone.
+fn ranged(id: u16, ranges: &[&str]) -> ServiceRow {
+    let mut ranges: Vec<ipnet::IpNet> = ranges.iter().map(|range| range.parse().unwrap()).collect();
+    ranges.sort_unstable();
+    ServiceRow { source_ranges: Some(ranges.into()), ..service(id, &[1]) }
+}
+
+/// What is in the map of source ranges over IPv4.
+fn ranges(datapath: &Datapath) -> Vec<(u16, String)> {
+    let map = datapath.map::<LbSourceKey4, u32>(names::LB4_SOURCE_RANGE).unwrap();
+    let mut found: Vec<_> =
+        map.rows().unwrap().iter().map(|(key, _)| (key.id, key.range().unwrap().to_string())).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn source_ranges_that_do_not_fit_keep_clients_out_and_are_told() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let mut config = with_sizes(&bench, 64, 64, 64);
+        config.services.as_mut().unwrap().source_ranges_max = 2;
+        let mut datapath = Datapath::start(&config).unwrap();
+        let key = cluster_ip(1);
+        let three = ranged(1, &["10.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24"]);
+        let failures = datapath.apply(&services(vec![(key, three)], vec![(1, endpoint(1))]));
+        let rows: Vec<Row> = failures.iter().map(|failure| failure.row).collect();
+        assert_eq!(rows, [Row::Service(key)]);
+        let reason = &failures[0].reason;
+        assert!(
+            reason.contains("are kept out") && reason.contains("--bpf-lb-source-range-map-max"),
+            "{reason}"
+        );
+        let found = Found::read(&datapath);
+        found.check(&datapath);
+        assert_eq!(found.frontends[&key].flags & lb_flags::SOURCE_RANGES, lb_flags::SOURCE_RANGES);
+        assert_eq!(ranges(&datapath).len(), 2);
+        assert_eq!(datapath.retry().len(), 1);
+        // Those that are let in no more make room for others.
+        let two = ranged(1, &["10.0.0.0/8", "203.0.113.0/24"]);
+        let mut left = datapath.apply(&services(vec![(key, two)], vec![]));
+        for _ in 0..2 {
+            left = datapath.retry();
+        }
+        assert_eq!(left, []);
+        assert_eq!(ranges(&datapath), [(1, "10.0.0.0/8".to_owned()), (1, "203.0.113.0/24".to_owned())]);
+        assert_eq!(datapath.apply(&services(vec![(key, service(1, &[1]))], vec![])), []);
+        assert_eq!((ranges(&datapath), Found::read(&datapath).frontends[&key].flags), (vec![], 0));
+    });
+}
+
+#[test]
+fn the_next_agent_finds_source_ranges_and_takes_those_away_that_are_nobodys() {
+    let bench = Bench::new();
+    bench.run(|| {
+        let config = with_sizes(&bench, 64, 64, 64);
+        let (one, two) = (cluster_ip(1), cluster_ip(2));
+        let rows = vec![(one, ranged(1, &["10.0.0.0/8"])), (two, ranged(2, &["10.0.0.0/8", "192.0.2.0/24"]))];
+        let backends = vec![(1, endpoint(1))];
+        let mut datapath = Datapath::start(&config).unwrap();
+        assert_eq!(datapath.apply(&services(rows, backends.clone())), []);
+        // What an agent that died leaves: a range of a frontend that is not there.
+        let map = datapath.map::<LbSourceKey4, u32>(names::LB4_SOURCE_RANGE).unwrap();
+        map.insert(&LbSourceKey4::new(9, "10.0.0.0/8".parse().unwrap()).unwrap(), &1).unwrap();
+        drop(datapath);
+        let mut datapath = Datapath::start(&config).unwrap();
+        assert_eq!(ranges(&datapath).len(), 4);
+        let desired = Desired {
+            revision: 1,
+            services: [(two, ranged(2, &["192.0.2.0/24"]))].into(),
+            backends: backends.into_iter().collect(),
+            ..Desired::default()
+        };
+        assert_eq!(datapath.resync(&desired), []);
+        assert_eq!(ranges(&datapath), [(2, "192.0.2.0/24".to_owned())]);
+    });
 }
 
 #[test]

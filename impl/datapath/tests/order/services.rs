@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use addr::{Port, Protocol};
 use controlplane::{Deltas, EndpointRow};
 use datapath::{Present, PresentServices, Write, plan};
+use ipnet::IpNet;
 use loadbalancer::{BackendAddress, BackendRow, BackendState, Frontend, FrontendKind, Scope, ServiceRow};
 use maps::{LbFrontend, lb_flags};
 use proptest::prelude::*;
@@ -28,6 +29,7 @@ struct Kernel {
     slots: BTreeMap<u16, Vec<u32>>,
     backends: BTreeMap<(u32, bool), BackendAddress>,
     reverse: BTreeMap<(u16, bool), SocketAddr>,
+    ranges: BTreeMap<u16, BTreeSet<IpNet>>,
     external: u32,
     /// Clients of a frontend's id that had a backend: every one that they could have had.
     affinity: BTreeSet<(u16, u32)>,
@@ -57,6 +59,10 @@ impl PresentServices for Kernel {
 
     fn slots(&self, id: u16) -> &[u32] {
         self.slots.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    fn source_ranges(&self, id: u16) -> Option<&BTreeSet<IpNet>> {
+        self.ranges.get(&id)
     }
 
     fn reverse_nat(&self, id: u16, ipv6: bool) -> Option<SocketAddr> {
@@ -96,6 +102,13 @@ impl Kernel {
             Write::ReverseNat(id, socket) => {
                 let before = self.reverse.insert((*id, socket.is_ipv6()), *socket);
                 self.stale |= before.is_some_and(|before| before != *socket);
+            }
+            Write::SourceRange(id, range) => {
+                self.ranges.entry(*id).or_default().insert(*range);
+            }
+            Write::RemoveSourceRange(id, range) => {
+                self.ranges.get_mut(id).unwrap().remove(range);
+                self.ranges.retain(|_, ranges| !ranges.is_empty());
             }
             Write::Slot(id, slot, backend) => self.set_slot(*id, *slot, *backend),
             Write::Frontend(frontend, row) => drop(self.frontends.insert(*frontend, *row)),
@@ -138,6 +151,32 @@ impl Kernel {
             .unwrap_or_default()
     }
 
+    /// Who is let in: nobody in particular (none), or who is in these ranges, as `lb_admits` has it.
+    fn admitted(&self, row: &LbFrontend) -> Option<BTreeSet<IpNet>> {
+        let restricted = row.flags & lb_flags::SOURCE_RANGES != 0;
+        restricted.then(|| self.ranges.get(&row.id).cloned().unwrap_or_default())
+    }
+
+    /// Nobody is let in that neither world lets in, and nobody kept out whom both let in.
+    fn check_admitted(&self, frontend: &Frontend, scope: Scope, before: &Self, after: &Self) {
+        let of = |kernel: &Self| kernel.find(frontend, scope).map(|row| kernel.admitted(&row));
+        let (Some(old), Some(new), Some(now)) = (of(before), of(after), of(self)) else { return };
+        match (old, new) {
+            (Some(old), Some(new)) => {
+                let now = now.expect("who is restricted before and after is so in between");
+                assert!(now.is_subset(&old.union(&new).copied().collect()), "{frontend} lets in {now:?}");
+                assert!(
+                    old.intersection(&new).all(|range| now.contains(range)),
+                    "{frontend} lets in {now:?}"
+                );
+            }
+            // It has one of them.
+            (old, new) => {
+                assert!(now == old || now == new, "{frontend}: {now:?} is neither {old:?} nor {new:?}")
+            }
+        }
+    }
+
     /// Invariant 5.
     fn check(&self) {
         for (frontend, row) in &self.frontends {
@@ -175,6 +214,7 @@ impl Kernel {
                 if !old.is_disjoint(&new) {
                     assert!(!now.is_empty(), "{frontend} refuses connections of {scope:?}");
                 }
+                self.check_admitted(frontend, scope, before, after);
                 assert!(now.is_subset(&known), "{frontend} leads to {now:?}, not to one of {known:?}");
             }
         }
@@ -217,8 +257,9 @@ fn backend(id: u32, moved: bool) -> BackendRow {
     }
 }
 
-/// Of a frontend: kind, affinity, two scopes, slots (each with the number of a backend of its family), another id.
-type Drawn = (bool, bool, bool, Vec<u32>, Vec<u32>, bool);
+/// Of a frontend: kind, affinity, two scopes, slots (each with the number of a backend of its family), another id, source ranges
+/// (by number).
+type Drawn = (bool, bool, bool, Vec<u32>, Vec<u32>, bool, Option<BTreeSet<u8>>);
 
 fn frontends() -> Vec<Frontend> {
     let port = Port::new(80).unwrap();
@@ -235,8 +276,16 @@ fn frontends() -> Vec<Frontend> {
 /// to others.
 fn worlds(swapped: bool) -> impl Strategy<Value = World> {
     let slots = || prop::collection::vec(0_u32..8, 0..5);
-    let drawn =
-        prop::option::of((any::<bool>(), any::<bool>(), any::<bool>(), slots(), slots(), any::<bool>()));
+    let ranges = prop::option::of(prop::collection::btree_set(0_u8..4, 0..4));
+    let drawn = prop::option::of((
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        slots(),
+        slots(),
+        any::<bool>(),
+        ranges,
+    ));
     let there = prop::collection::btree_set(1_u32..10, 0..10);
     let moved = prop::collection::btree_set(1_u32..10, if swapped { 0..3 } else { 0..1 });
     (prop::collection::vec(drawn, 4), there, moved, 0_u16..8).prop_map(move |(drawn, there, moved, turn)| {
@@ -257,10 +306,15 @@ fn worlds(swapped: bool) -> impl Strategy<Value = World> {
     })
 }
 
+/// One of four of the frontend's family.
+fn range(frontend: Frontend, number: u8) -> IpNet {
+    ip(frontend.address.is_ipv6(), number).into()
+}
+
 fn add(
     services: &mut BTreeMap<Frontend, ServiceRow>,
     frontend: Frontend,
-    (external, affinity, two_scopes, slots, internal, other): Drawn,
+    (external, affinity, two_scopes, slots, internal, other, ranges): Drawn,
     id: impl Fn(bool, bool) -> u16,
 ) {
     let of_family = |number: &u32| if frontend.address.is_ipv6() { 7 + number % 3 } else { 1 + number % 6 };
@@ -268,6 +322,7 @@ fn add(
         id: id(internal, other),
         kind: if external { FrontendKind::NodePort } else { FrontendKind::ClusterIp },
         affinity_timeout_s: affinity.then_some(60),
+        source_ranges: ranges.as_ref().map(|ranges| ranges.iter().map(|n| range(frontend, *n)).collect()),
         two_scopes: two_scopes && !internal,
         slots: slots.iter().map(of_family).collect(),
         owner: "default/web:http".into(),
@@ -310,6 +365,22 @@ proptest! {
     }
 
     #[test]
+    fn an_id_that_comes_to_another_lets_in_nobody_by_the_ranges_of_before(old in worlds(true), new in worlds(true)) {
+        let mut kernel = realized(&old);
+        let after = realized(&new);
+        for write in plan(&deltas(&old, &new), &kernel.clone()) {
+            kernel.write(&write);
+            for (frontend, row) in &kernel.frontends {
+                // A row as it will be lets in nobody else, unless it changes its own ranges in place.
+                let own = old.services.get(frontend).map(|row| row.id);
+                if after.frontends.get(frontend) == Some(row) && own != Some(row.id) {
+                    prop_assert_eq!(kernel.admitted(row), after.admitted(row), "{}", frontend);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn services_are_whole_also_when_ids_come_to_others(old in worlds(true), new in worlds(true)) {
         let mut kernel = realized(&old);
         for write in plan(&deltas(&old, &new), &kernel.clone()) {
@@ -347,6 +418,9 @@ proptest! {
         }
         prop_assert_eq!(&kernel.frontends, &realized(&new).frontends);
         prop_assert_eq!(&kernel.backends, &realized(&new).backends);
+        for row in kernel.frontends.values() {
+            prop_assert_eq!(kernel.admitted(row), realized(&new).admitted(row));
+        }
     }
 
     #[test]
@@ -360,7 +434,7 @@ fn one_backend_more_or_less_is_a_handful_of_writes() {
     let frontend = frontends()[0];
     let world = |slots: &[u32]| {
         let mut world = World::default();
-        add(&mut world.services, frontend, (false, false, false, vec![], vec![], false), |_, _| 1);
+        add(&mut world.services, frontend, (false, false, false, vec![], vec![], false, None), |_, _| 1);
         world.services.get_mut(&frontend).unwrap().slots = slots.to_vec();
         world.backends = slots.iter().map(|id| (*id, backend(*id, false))).collect();
         world
@@ -388,7 +462,7 @@ fn one_backend_more_or_less_is_a_handful_of_writes() {
 fn a_backend_that_is_none_or_of_the_other_family_takes_no_slot() {
     let frontend = frontends()[0];
     let mut world = World::default();
-    add(&mut world.services, frontend, (false, false, false, vec![], vec![], false), |_, _| 1);
+    add(&mut world.services, frontend, (false, false, false, vec![], vec![], false, None), |_, _| 1);
     world.services.get_mut(&frontend).unwrap().slots = vec![7, 1, 8, 99, 2];
     world.backends = (1..10).map(|id| (id, backend(id, false))).collect();
     assert_eq!(realized(&world).slots(1), [1, 2]);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fields that several kinds of objects have, and how a field's fault is told.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use addr::{Port, Protocol};
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -60,6 +61,8 @@ pub(super) struct Metadata {
     namespace: Option<String>,
     #[serde(default)]
     pub(super) labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(super) annotations: Option<BTreeMap<String, Value>>,
 }
 
 impl Metadata {
@@ -79,6 +82,27 @@ pub(super) fn address(text: &str, at: &Path<'_>) -> Result<IpAddr, ObjectError> 
         Some(reason) => Err(at.fault(format!("{text} {reason}"))),
         None => Ok(address),
     }
+}
+
+/// A range of addresses, as its network: bits behind its length may be set.
+pub(super) fn range(text: &str, at: &Path<'_>) -> Result<IpNet, ObjectError> {
+    let range: IpNet = text.trim().parse().map_err(|_| {
+        at.fault(format!("{text:?} is not a range: write it as 192.0.2.0/24 or 2001:db8::/32"))
+    })?;
+    if matches!(range, IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some()) {
+        return Err(at.fault(format!("{text} is an IPv4 range written as IPv6: write it as IPv4")));
+    }
+    Ok(range.trunc())
+}
+
+/// Each once, sorted.
+pub(super) fn ranges<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    at: &Path<'_>,
+) -> Result<Vec<IpNet>, ObjectError> {
+    let found: Result<BTreeSet<IpNet>, _> =
+        texts.enumerate().map(|(index, text)| range(text, &at.index(index))).collect();
+    Ok(found?.into_iter().collect())
 }
 
 /// Each once, in their order.

@@ -4,16 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::ObjectError;
-use super::field::{Metadata, Path, address, addresses, each_once, optional_port, port, protocol};
+use super::field::{Metadata, Path, address, addresses, each_once, optional_port, port, protocol, ranges};
 use crate::object::{Service, ServicePort, ServiceType, TrafficPolicy};
 
 /// What Kubernetes takes where no timeout is said: three hours.
 const DEFAULT_AFFINITY_TIMEOUT_S: i64 = 10_800;
 /// The longest that it lets one say: a day.
 const MAX_AFFINITY_TIMEOUT_S: i64 = 86_400;
+/// Where source ranges stood before they had a field, separated by commas. The field outweighs it.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+/// The same as a path.
+const ANNOTATION: &str = "metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]";
 
 #[derive(Deserialize)]
 pub(super) struct RawService {
@@ -40,6 +46,7 @@ struct Spec {
     internal_traffic_policy: Option<String>,
     external_traffic_policy: Option<String>,
     publish_not_ready_addresses: Option<bool>,
+    health_check_node_port: Option<i64>,
     load_balancer_source_ranges: Option<Vec<String>>,
 }
 
@@ -95,12 +102,9 @@ pub(super) fn translated(raw: RawService) -> Result<Service, ObjectError> {
             return Err(at.field("type").fault(reason));
         }
     };
-    // Whoever wrote them wants other clients kept out.
-    if spec.load_balancer_source_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty()) {
-        let reason = "is not supported: take it away, and let a network policy say who may connect";
-        return Err(at.field("loadBalancerSourceRanges").fault(reason));
-    }
+    let source_ranges = source_ranges(&raw.metadata, &spec, &at)?;
     Ok(Service {
+        source_ranges,
         key: raw.metadata.key()?,
         labels: raw.metadata.labels.unwrap_or_default(),
         selects_pods: spec.selector.as_ref().is_some_and(|selector| !selector.is_empty()),
@@ -112,8 +116,35 @@ pub(super) fn translated(raw: RawService) -> Result<Service, ObjectError> {
         internal_policy: policy(spec.internal_traffic_policy.as_deref(), &at.field("internalTrafficPolicy"))?,
         external_policy: policy(spec.external_traffic_policy.as_deref(), &at.field("externalTrafficPolicy"))?,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        health_check_node_port: optional_port(spec.health_check_node_port, &at.field("healthCheckNodePort"))?,
         ports: ports(spec.ports.unwrap_or_default(), &at.field("ports"))?,
     })
+}
+
+/// Who may use the addresses of the load balancer. As an API server has it, they are for that type alone: of another, whoever wrote
+/// them believes clients to be kept out that are not.
+fn source_ranges(metadata: &Metadata, spec: &Spec, at: &Path<'_>) -> Result<Option<Vec<IpNet>>, ObjectError> {
+    let in_spec = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
+    let annotation = match metadata.annotations.as_ref().and_then(|all| all.get(SOURCE_RANGES)) {
+        None => "",
+        Some(Value::String(text)) => text.trim(),
+        Some(_) => return Err(Path::Field(ANNOTATION).fault("is not a text")),
+    };
+    let (found, at) = match (in_spec, annotation) {
+        ([], "") => return Ok(None),
+        ([], text) => {
+            let at = Path::Field(ANNOTATION);
+            (ranges(text.split(','), &at)?, at)
+        }
+        (texts, _) => {
+            let at = at.field("loadBalancerSourceRanges");
+            (ranges(texts.iter().map(String::as_str), &at)?, at)
+        }
+    };
+    if spec.r#type.as_deref() != Some("LoadBalancer") {
+        return Err(at.fault("is for services of type LoadBalancer: take it away, or make it one"));
+    }
+    Ok(Some(found))
 }
 
 fn cluster_ips(spec: &Spec, at: &Path<'_>) -> Result<Vec<IpAddr>, ObjectError> {

@@ -83,6 +83,35 @@ fn external_addresses_are_frontends_each_once() {
 }
 
 #[test]
+fn source_ranges_are_of_the_addresses_of_the_load_balancer_alone() {
+    let mut world = World::node();
+    let spec = "type: LoadBalancer, clusterIPs: [10.96.0.10, 'fd01::10'], externalIPs: [198.51.100.1, 198.51.100.2], \
+                externalTrafficPolicy: Local, ports: [{name: http, port: 80, nodePort: 30080}], \
+                loadBalancerSourceRanges: [203.0.113.0/24, 10.0.0.0/8]";
+    let status = "loadBalancer: {ingress: [{ip: 198.51.100.2}, {ip: 198.51.100.3}, {ip: '2001:db8::80'}]}";
+    let text = |spec: &str| service("web", spec).replace("status: {}", &format!("status: {{{status}}}"));
+    world.apply(&text(spec));
+    assert_eq!(
+        world.lines("for ["),
+        "198.51.100.2:80/TCP ExternalIPs shop/web:http two-scopes for [10.0.0.0/8 203.0.113.0/24] =\n\
+         198.51.100.2:80/TCP/internal ExternalIPs shop/web:http two-scopes for [10.0.0.0/8 203.0.113.0/24] =\n\
+         198.51.100.3:80/TCP LoadBalancer shop/web:http two-scopes for [10.0.0.0/8 203.0.113.0/24] =\n\
+         198.51.100.3:80/TCP/internal LoadBalancer shop/web:http two-scopes for [10.0.0.0/8 203.0.113.0/24] =\n\
+         [2001:db8::80]:80/TCP LoadBalancer shop/web:http two-scopes for [] =\n\
+         [2001:db8::80]:80/TCP/internal LoadBalancer shop/web:http two-scopes for [] =\n",
+        "with ranges of IPv4 alone, nobody is let in over IPv6"
+    );
+    let id = world.row("198.51.100.3:80/TCP").id;
+    world.apply(&text(&spec.replace("203.0.113.0/24, 10.0.0.0/8", "'2001:db8::/32'")));
+    assert!(world.lines("198.51.100.3:80/TCP ").contains("for [] "));
+    assert!(world.lines("2001:db8::80").contains("for [2001:db8::/32] "));
+    let open = spec.split(", loadBalancerSourceRanges").next().unwrap();
+    world.apply(&text(open));
+    assert_eq!(world.lines("for ["), "");
+    assert_eq!(world.row("198.51.100.3:80/TCP").id, id);
+}
+
+#[test]
 fn internal_traffic_that_stays_on_the_node_has_local_backends() {
     let mut world = World::node();
     world.apply(&web());

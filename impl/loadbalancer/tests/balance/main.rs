@@ -5,6 +5,7 @@ mod api;
 mod contested;
 mod endpoints;
 mod frontends;
+mod health;
 mod limits;
 mod objects;
 mod random;

@@ -77,6 +77,8 @@ fn a_service_as_an_api_server_writes_it() {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Local,
         publish_not_ready: false,
+        source_ranges: None,
+        health_check_node_port: Some(port(31_123)),
     };
     assert_eq!(service(&one(SERVICE)), Ok(expected));
 }
@@ -262,11 +264,51 @@ fn a_fault_of_a_service_names_its_field() {
         "spec.externalTrafficPolicy: \"Node\" is neither Cluster nor Local"
     );
     assert_eq!(
-        said("/spec/loadBalancerSourceRanges", json!(["10.0.0.0/8"])),
-        "spec.loadBalancerSourceRanges: is not supported: take it away, and let a network policy say who may connect"
+        said("/spec/loadBalancerSourceRanges", json!(["10.0.0.0/8", "10.0.0.0/33"])),
+        "spec.loadBalancerSourceRanges[1]: \"10.0.0.0/33\" is not a range: write it as 192.0.2.0/24 or 2001:db8::/32"
     );
+    assert_eq!(
+        said("/spec/loadBalancerSourceRanges", json!(["::ffff:10.0.0.0/104"])),
+        "spec.loadBalancerSourceRanges[0]: ::ffff:10.0.0.0/104 is an IPv4 range written as IPv6: write it as IPv4"
+    );
+    let annotation = "metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]";
+    let annotations =
+        |value: Value| said("/metadata/annotations", json!({&annotation[21..annotation.len() - 1]: value}));
+    assert_eq!(
+        annotations(json!("10.0.0.0/8,x")),
+        format!("{annotation}[1]: \"x\" is not a range: write it as 192.0.2.0/24 or 2001:db8::/32")
+    );
+    assert_eq!(annotations(json!(7)), format!("{annotation}: is not a text"));
     assert_eq!(said("/metadata/name", json!("")), "metadata.name: must not be empty");
     assert_eq!(service(&json!({})).unwrap_err().to_string(), ".: missing field `metadata`");
+}
+
+#[test]
+fn source_ranges_are_those_of_the_field_or_of_the_annotation_before_it() {
+    let ranges = |spec: Value, annotation: Value| {
+        let mut document = one(SERVICE);
+        document["spec"]["loadBalancerSourceRanges"] = spec;
+        document["metadata"]["annotations"]["service.beta.kubernetes.io/load-balancer-source-ranges"] =
+            annotation;
+        let found = service(&document).unwrap().source_ranges;
+        found.map(|ranges| ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let field = json!(["2001:db8::1/32", " 10.1.2.3/8", "10.0.0.0/8"]);
+    assert_eq!(ranges(field.clone(), json!("")).as_deref(), Some("10.0.0.0/8 2001:db8::/32"));
+    assert_eq!(ranges(field, json!("192.0.2.0/24")).as_deref(), Some("10.0.0.0/8 2001:db8::/32"));
+    assert_eq!(
+        ranges(json!([]), json!("192.0.2.0/24, 10.0.0.0/8")).as_deref(),
+        Some("10.0.0.0/8 192.0.2.0/24")
+    );
+    assert_eq!(ranges(json!([]), json!("  ")), None);
+    assert_eq!(ranges(Value::Null, json!("")), None);
+    let mut other = one(SERVICE);
+    other["spec"]["type"] = json!("NodePort");
+    other["spec"]["loadBalancerSourceRanges"] = json!(["10.0.0.0/8"]);
+    assert_eq!(
+        service(&other).unwrap_err().to_string(),
+        "spec.loadBalancerSourceRanges: is for services of type LoadBalancer: take it away, or make it one"
+    );
 }
 
 #[test]

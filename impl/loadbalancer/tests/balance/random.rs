@@ -52,6 +52,12 @@ fn policy() -> impl Strategy<Value = TrafficPolicy> {
     select(vec![TrafficPolicy::Cluster, TrafficPolicy::Local])
 }
 
+fn ranges() -> impl Strategy<Value = Option<Vec<ipnet::IpNet>>> {
+    let one = select(vec!["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"]);
+    let some = proptest::collection::btree_set(one.prop_map(|text| text.parse().unwrap()), 0..3);
+    proptest::option::of(some.prop_map(|ranges| ranges.into_iter().collect()))
+}
+
 fn ports() -> impl Strategy<Value = Vec<ServicePort>> {
     let node_port = proptest::option::of(select(vec![30_080, 30_081, 80]));
     let one =
@@ -71,11 +77,15 @@ fn service() -> impl Strategy<Value = Service> {
     let kinds =
         [ServiceType::ClusterIp, ServiceType::NodePort, ServiceType::LoadBalancer, ServiceType::ExternalName];
     let addresses = (some(&CLUSTER_IPS, 2), some(&EXTERNAL_IPS, 2), some(&EXTERNAL_IPS, 1));
-    let rest = (proptest::option::of(1_u32..3), policy(), policy(), any::<bool>());
+    let health = proptest::option::of(select(vec![30_080, 31_123, 31_124]));
+    let rest = (proptest::option::of(1_u32..3), policy(), policy(), any::<bool>(), health, ranges());
     (select(kinds.to_vec()), addresses, ports(), rest).prop_map(
         |(kind, (cluster_ips, external_ips, load_balancer_ips), ports, rest)| {
-            let (affinity_timeout_s, internal_policy, external_policy, publish_not_ready) = rest;
+            let (affinity_timeout_s, internal_policy, external_policy, publish_not_ready, health, ranges) =
+                rest;
             Service {
+                source_ranges: ranges,
+                health_check_node_port: health.map(port),
                 key: key("", 0),
                 labels: BTreeMap::new(),
                 selects_pods: true,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use loadbalancer::{
-    Algorithm, BackendRow, BackendState, Changes, Config, Frontend, FrontendKind, LoadBalancer, ObjectKey,
-    Scope, ServiceRow, kubernetes,
+    Algorithm, BackendRow, BackendState, Changes, Config, Frontend, FrontendKind, HealthCheck, LoadBalancer,
+    ObjectKey, Scope, ServiceRow, kubernetes,
 };
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ pub struct World {
     /// What was told, added up.
     pub frontends: BTreeMap<Frontend, ServiceRow>,
     pub backends: BTreeMap<u32, BackendRow>,
+    pub health_checks: BTreeMap<addr::Port, HealthCheck>,
     pub refused: Vec<(String, String)>,
     /// Whether the API was asked since it was last told: then a frontend may have gone, lost its id to a service of the API,
     /// and be there again.
@@ -71,6 +72,7 @@ impl World {
             balancer: LoadBalancer::new(config),
             frontends: BTreeMap::new(),
             backends: BTreeMap::new(),
+            health_checks: BTreeMap::new(),
             refused: Vec::new(),
             asked: false,
         }
@@ -160,6 +162,14 @@ impl World {
                 None => self.backends.remove(id),
             };
         }
+        for (port, row) in &changes.health_checks {
+            assert_ne!(self.health_checks.get(port), row.as_ref(), "{port} is told and did not change");
+            match row {
+                Some(row) => self.health_checks.insert(*port, row.clone()),
+                None => self.health_checks.remove(port),
+            };
+        }
+        assert_eq!(&self.health_checks, self.balancer.health_checks());
         self.asked = false;
         let in_use: BTreeSet<u16> = self.frontends.values().map(|row| row.id).collect();
         for (frontend, id) in &changes.freed {
@@ -201,8 +211,13 @@ impl World {
             let backends: Vec<String> = backends.into_iter().collect();
             let affinity = row.affinity_timeout_s.map(|s| format!(" affinity {s}")).unwrap_or_default();
             let scopes = if row.two_scopes { " two-scopes" } else { "" };
+            let ranges = row.source_ranges.iter().map(|ranges| {
+                let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+                format!(" for [{}]", ranges.join(" "))
+            });
+            let ranges: String = ranges.collect();
             lines.push(format!(
-                "{frontend} {} {}{affinity}{scopes} = {}\n",
+                "{frontend} {} {}{affinity}{scopes}{ranges} = {}\n",
                 row.kind.as_str(),
                 row.owner,
                 backends.join(" ")
@@ -210,6 +225,9 @@ impl World {
         }
         let mut backends: Vec<&BackendRow> = self.backends.values().collect();
         backends.sort_by_key(|row| row.address);
+        lines.extend(self.health_checks.iter().map(|(port, row)| {
+            format!("health check {port} of {} = {}\n", row.service, row.local_endpoints)
+        }));
         let ends = |row: &BackendRow| match row.state {
             BackendState::Active => "",
             BackendState::Terminating => " ends",
@@ -222,7 +240,9 @@ impl World {
     /// Only the lines about frontends that hold this.
     pub fn lines(&self, part: &str) -> String {
         let dump = self.dump();
-        let lines = dump.lines().filter(|line| line.contains(part) && !line.starts_with("backend"));
+        let lines = dump.lines().filter(|line| {
+            line.contains(part) && !line.starts_with("backend") && !line.starts_with("health")
+        });
         lines.map(|line| line.trim_end().to_owned() + "\n").collect()
     }
 

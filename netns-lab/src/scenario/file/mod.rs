@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The format of a scenario's file. What is not understood is refused with its line; nothing is guessed.
 
+mod http;
 mod placeholder;
 mod probe;
 mod step;
@@ -11,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
 
+pub use http::Http;
 pub use placeholder::{Placeholder, resolve};
 pub use probe::{Answered, End, Expectation, Family, HOST, Kind, Manner, Probe, Target, WORLD};
 pub use step::{Churn, Load, LoadExpectation, LoadKind, Policy, SetLabels, Step, StopChurn, StopLoad, Whose};
@@ -167,7 +169,7 @@ impl Scenario {
 
     /// What a file can get wrong in the relation of its parts.
     fn check(&self) -> Result<(), String> {
-        if !self.steps.iter().any(|step| matches!(step, Step::Probe(_) | Step::StopLoad(_))) {
+        if !self.steps.iter().any(|step| matches!(step, Step::Probe(_) | Step::Http(_) | Step::StopLoad(_))) {
             return Err("nothing is expected of any probe or load: such a scenario cannot fail".into());
         }
         let given = !self.policies.is_empty() || !self.manifests.is_empty();

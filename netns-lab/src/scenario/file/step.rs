@@ -8,6 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::http::Http;
 use super::probe::{End, Family, Kind, Probe, Target, check_port, family_of, within};
 
 /// One step.
@@ -16,6 +17,8 @@ use super::probe::{End, Family, Kind, Probe, Target, check_port, family_of, with
 pub enum Step {
     /// Packets are sent, and something is expected of them.
     Probe(Probe),
+    /// A question over HTTP, and its answer.
+    Http(Http),
     /// A file of policies is put before the agent, and every endpoint comes to enforce it.
     ApplyPolicy(Policy),
     /// The file of this name is taken away again.
@@ -222,13 +225,14 @@ impl TryFrom<RawLoad> for Load {
 impl Step {
     /// Whether it is something that only an agent of ours can do or suffer.
     pub(super) fn needs_agent(&self) -> bool {
-        !matches!(self, Self::Probe(_) | Self::StartLoad(_) | Self::StopLoad(_))
+        !matches!(self, Self::Probe(_) | Self::Http(_) | Self::StartLoad(_) | Self::StopLoad(_))
     }
 
     /// Who sends, and to whom, if it sends.
     pub(super) fn ends(&self) -> Option<(&End, &Target)> {
         match self {
             Self::Probe(probe) => Some((&probe.from, &probe.to)),
+            Self::Http(http) => Some((&http.from, &http.to)),
             Self::StartLoad(load) => Some((&load.from, &load.to)),
             _ => None,
         }
@@ -330,7 +334,7 @@ pub(super) fn check_order(steps: &[Step], nodes: &[&str]) -> Result<(), String> 
             | Step::Apply(_)
             | Step::Delete(_)
             | Step::SetLabels(_) => agents.all_run()?,
-            Step::Probe(_) | Step::Put(_) => {}
+            Step::Probe(_) | Step::Http(_) | Step::Put(_) => {}
         }
     }
     match (loads.left(), churns.left()) {

@@ -66,15 +66,16 @@ impl Bench {
         let restored = restored(&state);
         let addresses = vec!["192.0.2.1".parse().unwrap()];
         let counters = Counters::new().unwrap();
-        let parts = Parts { config: *config, node, state, restored, addresses, counters };
+        let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = serving.handle().clone();
+        let parts = Parts { config: *config, node, state, restored, addresses, counters, runtime };
         let assembly = Assembly::start(parts, || Ok::<_, std::io::Error>(target)).unwrap();
         let (stop, stopped) = oneshot::channel();
         let listener = listen_unix("--socket-path", &socket).unwrap();
         listener.set_nonblocking(true).unwrap();
         let api = assembly.api.clone();
         let server = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
+            serving.block_on(async {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 tokio::spawn(serve_unix(listener, api));
                 stopped.await.unwrap();

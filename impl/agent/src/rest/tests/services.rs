@@ -187,6 +187,7 @@ fn ids_of_an_earlier_run_are_given_again() {
         id: 4711,
         kind: loadbalancer::FrontendKind::ClusterIp,
         affinity_timeout_s: None,
+        source_ranges: None,
         two_scopes: false,
         slots: Vec::new(),
         owner: String::new(),
