@@ -19,6 +19,14 @@ struct Kind<K, V> {
     by_file: BTreeMap<String, BTreeSet<K>>,
 }
 
+/// What the new objects of a file changed.
+struct Replaced<K, V> {
+    /// The keys of which another object counts now, or none, with the one that counted before.
+    before: BTreeMap<K, Option<V>>,
+    /// Those that are there twice, with the file that counts and the one that does not.
+    twice: Vec<(K, String, String)>,
+}
+
 impl<K, V> Default for Kind<K, V> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), by_file: BTreeMap::new() }
@@ -31,13 +39,8 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Kind<K, V> {
         self.objects.get(key)?.values().next()
     }
 
-    /// The file holds these now. The keys of which another object counts now, or none, with the one that counted before;
-    /// and those that are there twice, with the file that counts and the one that does not.
-    fn replace(
-        &mut self,
-        file: &str,
-        now: Vec<(K, V)>,
-    ) -> (BTreeMap<K, Option<V>>, Vec<(K, String, String)>) {
+    /// The file holds these now.
+    fn replace(&mut self, file: &str, now: Vec<(K, V)>) -> Replaced<K, V> {
         let mut twice = Vec::new();
         let mut keys = BTreeSet::new();
         let mut before = BTreeMap::new();
@@ -65,7 +68,7 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Kind<K, V> {
             self.by_file.insert(file.to_owned(), keys);
         }
         before.retain(|key, was| self.find(key) != was.as_ref());
-        (before, twice)
+        Replaced { before, twice }
     }
 }
 
@@ -97,19 +100,23 @@ impl Files {
     ) -> Changed {
         let pods = pods.into_iter().map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod));
         let namespaces = namespaces.into_iter().map(|one| (one.name.clone(), one));
-        let (pods, pods_twice) = self.pods.replace(file, pods.collect());
-        let (namespaces, namespaces_twice) = self.namespaces.replace(file, namespaces.collect());
+        let pods = self.pods.replace(file, pods.collect());
+        let namespaces = self.namespaces.replace(file, namespaces.collect());
         notices.extend(
-            pods_twice
+            pods.twice
                 .into_iter()
                 .map(|((namespace, name), counts, of)| twice(format!("pod {namespace}/{name}"), counts, of)),
         );
         notices.extend(
-            namespaces_twice
+            namespaces
+                .twice
                 .into_iter()
                 .map(|(name, counts, of)| twice(format!("namespace {name}"), counts, of)),
         );
-        Changed { pods: pods.into_keys().collect(), namespaces: namespaces.into_keys().collect() }
+        Changed {
+            pods: pods.before.into_keys().collect(),
+            namespaces: namespaces.before.into_keys().collect(),
+        }
     }
 
     /// The file holds these services and slices now. Those of which another object counts now, or none.
@@ -121,19 +128,19 @@ impl Files {
         notices: &mut Vec<Notice>,
     ) -> (BTreeSet<ObjectKey>, BTreeSet<ObjectKey>) {
         let services = services.into_iter().map(|one| (one.key.clone(), one)).collect();
-        let (services, services_twice) = self.services.replace(file, services);
-        let (objects, slices_twice) = self.slices.replace(file, by_object(slices));
+        let services = self.services.replace(file, services);
+        let objects = self.slices.replace(file, by_object(slices));
         let mut slices = BTreeSet::new();
-        for (object, before) in &objects {
+        for (object, before) in &objects.before {
             let now = self.slices.find(object).into_iter().flatten();
             slices.extend(before.iter().flatten().chain(now).map(|slice| slice.key.clone()));
         }
         let twice_of = |kind: &'static str, found: Vec<(ObjectKey, String, String)>| {
             found.into_iter().map(move |(key, counts, of)| twice(format!("{kind} {key}"), counts, of))
         };
-        notices.extend(twice_of("service", services_twice));
-        notices.extend(twice_of("endpoint slice", slices_twice));
-        (services.into_keys().collect(), slices)
+        notices.extend(twice_of("service", services.twice));
+        notices.extend(twice_of("endpoint slice", objects.twice));
+        (services.before.into_keys().collect(), slices)
     }
 
     pub(crate) fn service(&self, key: &ObjectKey) -> Option<&Service> {
