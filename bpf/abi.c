@@ -8,6 +8,9 @@
 #include "snat.h"
 #include "lb.h"
 
+/* What the headers' functions ask; libbpf opens no object that lacks it. */
+const volatile struct lb_config lb_config;
+
 struct {
 	struct policy_key policy_key;
 	struct policy_entry policy_entry;

@@ -47,7 +47,7 @@ fn a_status_comes_back() {
         }],
         "proxy": {"ip": "10.15.0.1", "port-range": "10000-20000"},
         "services": {
-            "kubernetes": true, "frontends": 3, "active-backends": 5, "terminating-backends": 1, "not-ready-backends": 2,
+            "kubernetes": true, "frontends": 3, "health-checks": 4, "active-backends": 5, "terminating-backends": 1, "not-ready-backends": 2,
             "sockets": true, "sockets-msg": "/sys/fs/cgroup", "mode": "snat", "algorithm": "maglev",
             "node-port-range": "30000-32767", "refused-count": 1, "refused": {"default/web": "10.0.0.1:80/TCP is that of default/old"}
         },

@@ -31,7 +31,7 @@
 //!   of [`Algorithm::Maglev`] are a table over the backends' addresses, the same on all nodes that know the same backends.
 //!
 //! # Limits
-//! Frontends of both families and scopes together: [`Config::frontends_max`], and 65,535 ids. Backends:
+//! Frontends of both families and scopes together: [`Config::frontends_max`], and 65,534 ids. Backends:
 //! [`Config::backends_max`]. Slots: [`Config::slots_max`], of one frontend 65,535. A frontend has as many slots as there is
 //! room for; of a Maglev table all or none, and without any it refuses connections.
 //! What is over a limit, a NodePort out of range, an address of a family in which the service is not, is left out alone,

@@ -19,7 +19,7 @@ const BACKENDS: usize = 65_536;
 
 #[derive(Debug, Args)]
 pub(crate) struct Update {
-    /// Its number, 1 to 65535
+    /// Its number, 1 to 65534
     #[arg(long, value_name = "ID")]
     id: u64,
     /// What clients connect to

@@ -168,7 +168,7 @@ fn a_put_that_cannot_be_is_refused_at_once() {
     assert_eq!(refused(api(1, "203.0.113.1", &[])).0, RefusalKind::Conflict);
     assert_eq!(
         refused(api(0, "203.0.113.1", &[])),
-        (RefusalKind::Invalid, "id: must be from 1 to 65535".to_owned())
+        (RefusalKind::Invalid, "id: must be from 1 to 65534".to_owned())
     );
     assert_eq!(refused(api(7, "203.0.113.1", &["fd00::1"])).0, RefusalKind::Invalid);
     assert!(world.target.node.services.is_empty());
