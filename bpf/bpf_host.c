@@ -119,16 +119,19 @@ static __always_inline bool has_options6(struct __sk_buff *skb)
 	return (void *)(ip + 1) > (void *)(long)skb->data_end || ip->nexthdr == IPPROTO_DSTOPTS;
 }
 
-/* Is a backend on another node asked with the client's address? */
-static __always_inline bool is_direct(__u8 protocol)
+/* Is the backend to which a packet goes asked with the client's address? Only where a pod can be is a node that understands, and answers from the frontend. */
+static __noinline int is_direct4(struct __sk_buff *skb, __u32 protocol)
 {
-	return lb_config.dsr && dsr_is_spoken(protocol);
+	__be32 daddr;
+
+	return lb_config.dsr && dsr_is_spoken(protocol) && destination4(skb, &daddr) && is_native4(daddr);
 }
 
-/* How many bytes of a packet that leaves say which frontend it was sent to. */
-static __always_inline __u32 words_said(const struct packet *packet, __u32 bytes)
+static __noinline int is_direct6(struct __sk_buff *skb, __u32 protocol)
 {
-	return packet->service && is_direct(packet->protocol) && dsr_is_told(packet) ? bytes : 0;
+	__be32 daddr[4];
+
+	return lb_config.dsr && dsr_is_spoken(protocol) && destination6(skb, daddr) && is_native6(daddr);
 }
 
 /* What is for no pod and cannot be read is the stack's. */
@@ -142,6 +145,7 @@ static __always_inline int leave_unread(struct __sk_buff *skb, int reason)
 static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *packet, struct ct_key4 *key)
 {
 	struct ct_entry *entry;
+	bool direct;
 	int reason;
 
 	if (!host_config.enable_ipv4)
@@ -195,19 +199,21 @@ static __always_inline int netdev_ipv4(struct __sk_buff *skb, struct packet *pac
 	if (!packet->reverse) {
 		if (for_node(skb, FAMILY_V4))
 			return deliver_to_stack(skb, packet);
-		if (is_direct(key->protocol))
+		if (is_direct4(skb, key->protocol))
 			reason = dsr_is_told(packet) ? dsr_tell4(skb, packet) : 0;
 		else
 			reason = snat_service(skb, FAMILY_V4);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
-	return pass_on4(skb, packet, key, words_said(packet, sizeof(struct dsr4)), !is_direct(key->protocol));
+	direct = packet->service && is_direct4(skb, key->protocol);
+	return pass_on4(skb, packet, key, direct && dsr_is_told(packet) ? sizeof(struct dsr4) : 0, !direct);
 }
 
 static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *packet, struct ct_key6 *key)
 {
 	struct ct_entry *entry;
+	bool direct;
 	int reason;
 
 	if (!host_config.enable_ipv6)
@@ -261,14 +267,15 @@ static __always_inline int netdev_ipv6(struct __sk_buff *skb, struct packet *pac
 	if (!packet->reverse) {
 		if (for_node(skb, FAMILY_V6))
 			return deliver_to_stack(skb, packet);
-		if (is_direct(key->protocol))
+		if (is_direct6(skb, key->protocol))
 			reason = dsr_is_told(packet) ? dsr_tell6(skb, packet) : 0;
 		else
 			reason = snat_service(skb, FAMILY_V6);
 		if (unlikely(reason))
 			return drop(skb, packet, reason);
 	}
-	return pass_on6(skb, packet, key, words_said(packet, sizeof(struct dsr6)));
+	direct = packet->service && is_direct6(skb, key->protocol);
+	return pass_on6(skb, packet, key, direct && dsr_is_told(packet) ? sizeof(struct dsr6) : 0);
 }
 
 /* From the network: at the ingress of a native device. */

@@ -248,16 +248,39 @@ fn other_protocols_are_asked_in_the_nodes_name() {
 }
 
 #[test]
+fn a_backend_where_no_pod_can_be_is_asked_in_the_nodes_name() {
+    for (family, protocol) in BOTH.into_iter().flat_map(|family| [(family, TCP), (family, UDP)]) {
+        on_node_of(1, |node| {
+            node.open();
+            let (client, frontend) = ((family.world(), 5000), (family.node(), PORT));
+            let server = (family.known(), SERVER_PORT);
+            let flow = Flow { client, frontend, ..Flow::new(family, protocol, server.0) };
+            node.set_backend(90, protocol, server);
+            node.set_service(&Service::new(9, protocol, frontend).external(), &[90]);
+            let asked = node.from_netdev(flow.packet(client, frontend, SYN)).seen();
+            assert_eq!((asked.from, asked.to), (family.node(), server.0));
+            let node_end = (family.node(), u16::from_be_bytes([asked.payload[0], asked.payload[1]]));
+            let answered = node.from_netdev(flow.packet(server, node_end, SYN | ACK)).seen();
+            assert_eq!((answered.from, answered.to), (frontend.0, client.0));
+        });
+    }
+}
+
+#[test]
 fn what_leaves_one_node_reaches_the_pod_of_the_other_whose_answer_is_the_frontends() {
     for family in BOTH {
         for protocol in [TCP, UDP] {
             // What the first node sends, for the address of the second's pod.
             let (mut sent, mut later) = (Vec::new(), Vec::new());
             let pod = family.pod(12);
-            // Its pods are others.
+            // Its pods are others of the same prefix.
             let foreign: &(dyn Fn(&mut maps::HostConfig, &mut maps::LbConfig) + Sync) = &|host, services| {
                 services.dsr = 1;
                 (host.pod_cidr4, host.pod_cidr6[1]) = (addr::Be32::new(0x0a02_0000), addr::Be32::new(2));
+                (host.native_cidr4, host.native_mask4) =
+                    (addr::Be32::new(0x0a00_0000), addr::Be32::new(0xff00_0000));
+                let prefix = |word| [word, 0, 0, 0].map(addr::Be32::new);
+                (host.native_cidr6, host.native_mask6) = (prefix(0xfd00_0000), prefix(u32::MAX));
             };
             let mut flow = Flow::new(family, protocol, pod);
             flow.frontend = (family.node(), PORT);
