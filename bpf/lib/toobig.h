@@ -11,6 +11,7 @@
 #include "reject.h"
 
 #define ICMP_FRAG_NEEDED 4
+#define ICMP_HEADER 8
 
 /* As much of the packet as its sender needs to know its own: ports, behind a fragment header perhaps. */
 struct too_big6 {
@@ -122,13 +123,44 @@ static __always_inline bool unsay(struct __sk_buff *skb, __u32 said)
 	return !said || !bpf_skb_adjust_room(skb, -(__s32)said, BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
-/* The message's sum is made with what stands at the end. Where a device is to complete the sum of what the packet was, it writes over two
- * bytes, and it writes them as they were if they are then the sum of what it does not see: of nothing here, of the pseudo-header in ICMPv6. */
+/* Where in a packet whose sum a device is to complete that sum is, behind its IP header. 0: none is left to a device. */
+static __always_inline __u32 partial_check(struct __sk_buff *skb, __u32 header, __u8 protocol)
+{
+	if (protocol == IPPROTO_TCP && check_is_partial(skb, L3_OFFSET + header + TCP_CHECK))
+		return TCP_CHECK;
+	if (protocol == IPPROTO_UDP && check_is_partial(skb, L3_OFFSET + header + UDP_CHECK))
+		return UDP_CHECK;
+	return 0;
+}
+
+/* How much of the transport header is quoted in front of which a message stands; without such a sum, eight bytes. */
+static __always_inline __u32 kept_of(__u32 check)
+{
+	return check == TCP_CHECK ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+}
+
+/* A device completes the sum where it was in the packet, and a virtual one leaves it to whoever receives, who does not look. So the message is put in
+ * front, and what of the packet's transport header is kept stays where it is, quoted, with the sum that may or may not be completed: it is made from
+ * nothing, so that all it covers adds nothing to the message's own. bytes: from the outer IP header to the quoted ports. */
+static __always_inline int send_in_front(struct __sk_buff *skb, const void *bytes, __u32 size, __u32 header, __u32 check)
+{
+	__u16 none = 0;
+
+	if (bpf_skb_store_bytes(skb, L3_OFFSET + header + check, &none, sizeof(none), 0) ||
+	    bpf_skb_change_tail(skb, L3_OFFSET + header + kept_of(check), 0) ||
+	    bpf_skb_adjust_room(skb, ICMP_HEADER + header, BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) || swap_macs(skb) ||
+	    bpf_skb_store_bytes(skb, L3_OFFSET, bytes, size, 0))
+		return TC_ACT_SHOT;
+	skb->mark = MARK_TRANSLATED;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
 GLOBAL int answer_too_big4(struct __sk_buff *skb, const struct packet *packet, const struct ct_key4 *key, __u32 said)
 {
 	struct reject_icmp4 answer = {};
 	struct nat_end end = {};
 	struct iphdr *ip = &answer.quoted_ip;
+	__u32 check;
 
 	if (!packet || !key || packet->shape || packet->mtu <= said || !has_ports(packet->protocol) ||
 	    bpf_skb_load_bytes(skb, L3_OFFSET, ip, sizeof(*ip)) ||
@@ -145,15 +177,16 @@ GLOBAL int answer_too_big4(struct __sk_buff *skb, const struct packet *packet, c
 	((__be16 *)answer.quoted_ports)[0] = end.port;
 	ip->check = 0;
 	ip->check = ~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
-	answer_ip4(&answer.ip, ip, IPPROTO_ICMP, sizeof(answer));
+	check = partial_check(skb, sizeof(*ip), ip->protocol);
+	answer_ip4(&answer.ip, ip, IPPROTO_ICMP, sizeof(answer) - sizeof(answer.quoted_ports) + kept_of(check));
 	answer.icmp.type = ICMP_DEST_UNREACH;
 	answer.icmp.code = ICMP_FRAG_NEEDED;
 	answer.icmp.sequence = bpf_htons(packet->mtu - said);
+	if (unlikely(check)) {
+		answer.icmp.checksum = ~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&answer.icmp, ICMP_HEADER + sizeof(*ip), 0));
+		return send_in_front(skb, &answer, sizeof(answer) - sizeof(answer.quoted_ports) + sizeof(answer.quoted_ports[0]), sizeof(*ip), check);
+	}
 	answer.icmp.checksum = ~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&answer.icmp, sizeof(answer) - sizeof(answer.ip), 0));
-	if (ip->protocol == IPPROTO_TCP && check_is_partial(skb, L3_OFFSET + sizeof(*ip) + TCP_CHECK))
-		*(__u16 *)&ip->ttl = 0;
-	else if (ip->protocol == IPPROTO_UDP && check_is_partial(skb, L3_OFFSET + sizeof(*ip) + UDP_CHECK))
-		answer.icmp.sequence = 0;
 	return send_back(skb, &answer, sizeof(answer));
 }
 
@@ -163,7 +196,7 @@ GLOBAL int answer_too_big6(struct __sk_buff *skb, const struct packet *packet, c
 	struct nat_end end = {};
 	struct ipv6hdr *ip = &answer.quoted_ip;
 	__be16 *ports = (__be16 *)answer.quoted;
-	__u16 seed;
+	__u32 check, length;
 	__u64 sum;
 
 	if (!packet || !key || packet->shape || packet->mtu <= said || !has_ports(packet->protocol) ||
@@ -188,16 +221,19 @@ GLOBAL int answer_too_big6(struct __sk_buff *skb, const struct packet *packet, c
 	sender_end6(packet, key, &end);
 	copy_ip6(ip->saddr.in6_u.u6_addr32, end.addr);
 	ports[0] = end.port;
-	answer_ip6(&answer.ip, ip, IPPROTO_ICMPV6, sizeof(answer) - sizeof(answer.ip));
+	check = partial_check(skb, sizeof(*ip), ip->nexthdr);
+	length = sizeof(answer) - sizeof(answer.ip);
+	if (unlikely(check))
+		length += kept_of(check) - sizeof(answer.quoted);
+	answer_ip6(&answer.ip, ip, IPPROTO_ICMPV6, length);
 	answer.type = ICMPV6_PKT_TOOBIG;
 	answer.mtu = bpf_htonl(packet->mtu - said);
-	sum = pseudo_sum6(&answer.ip, IPPROTO_ICMPV6, sizeof(answer) - sizeof(answer.ip));
-	seed = sum_fold(sum);
+	sum = pseudo_sum6(&answer.ip, IPPROTO_ICMPV6, length);
+	if (unlikely(check)) {
+		answer.check = ~sum_fold(sum + (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&answer.type, ICMP_HEADER + sizeof(*ip), 0));
+		return send_in_front(skb, &answer, sizeof(answer) - sizeof(answer.quoted) + sizeof(answer.quoted[0]), sizeof(*ip), check);
+	}
 	answer.check = ~sum_fold(sum + (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&answer.type, sizeof(answer) - sizeof(answer.ip), 0));
-	if (ip->nexthdr == IPPROTO_TCP && check_is_partial(skb, L3_OFFSET + sizeof(*ip) + TCP_CHECK))
-		*(__u16 *)&ip->saddr = seed;
-	else if (ip->nexthdr == IPPROTO_UDP && check_is_partial(skb, L3_OFFSET + sizeof(*ip) + UDP_CHECK))
-		((__u16 *)&answer.mtu)[1] = seed;
 	return send_back(skb, &answer, sizeof(answer));
 }
 
